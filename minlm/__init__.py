@@ -1,0 +1,1 @@
+"""minlm: from nothing to text written by a language model you trained yourself."""

@@ -1,0 +1,68 @@
+"""Writing files so that a reader never sees half of one.
+
+Everything is written to a temporary name in the same folder, flushed to the disk and then renamed.
+A process killed at any instant leaves at most a hidden `.NAME.tmp`, which the next run overwrites.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from minlm.errors import MinlmError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
+
+    Missing parent folders are created. If the block fails, the temporary file is removed.
+
+    Raises:
+        MinlmError: the folder is read-only, the disk is full, or the like.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _fsync(temporary)
+        os.replace(temporary, path)
+        _fsync(path.parent)
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) not in (temporary, path, path.parent):
+            raise  # another file failed inside the block: not ours to explain
+        reason = error.strerror or str(error)
+        raise MinlmError(
+            f"cannot write {path}: {reason}. Check free space and permissions of {path.parent}/ and run again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Like `open(path, mode)` for writing ("w" is UTF-8 with LF line ends, "wb" is bytes), but all or nothing."""
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with atomic_path(path) as temporary, open(temporary, mode, **text) as handle:
+        yield handle
+
+
+def sha256(*paths: str | Path) -> str:
+    """Hex SHA-256 of the contents of the given files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

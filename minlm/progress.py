@@ -1,0 +1,79 @@
+"""What long work shows: a bar at a terminal, a plain line now and then everywhere else.
+
+All messages go through the logger `minlm`. `configure()` sends them to stderr and, when asked, to a log file.
+"""
+
+import logging
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from tqdm import tqdm
+
+log = logging.getLogger("minlm")
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def configure(log_file: str | Path | None = None) -> None:
+    """Send messages to stderr and, if given, to `log_file` (its folder is created, an old log is replaced)."""
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    if sys.stderr.isatty():  # there the bar shows the progress
+        terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
+    log.addHandler(terminal)
+    if log_file is not None:
+        Path(log_file).parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        log.addHandler(file)
+
+
+class Progress:
+    """Progress of one piece of work.
+
+    Args:
+        total: how much work there is, in `unit`s.
+        label: what is being done, for example "tokenizing train.txt".
+        unit: "B" for bytes (shown as MB), otherwise a plain word such as "merges" or "steps".
+        initial: work done by an earlier, interrupted run.
+    """
+
+    def __init__(self, total: int, label: str, unit: str, initial: int = 0):
+        self.total, self.label, self.unit = total, label, unit
+        self.done = self.initial = initial
+        self.started = self.last_line = time.monotonic()
+        self.bar = tqdm(
+            total=total, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
+            unit_scale=True, mininterval=0.1, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+
+    def update(self, amount: int, note: str = "") -> None:
+        """Report `amount` more work done; `note` (for example the loss) is shown behind it."""
+        self.done += amount
+        if note:
+            self.bar.set_postfix_str(note, refresh=False)
+        self.bar.update(amount)
+        now = time.monotonic()
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            log.info(self._line(now, note), extra={"is_progress": True})
+
+    def _line(self, now: float, note: str) -> str:
+        rate = (self.done - self.initial) / max(now - self.started, 1e-9)
+        left = tqdm.format_interval((self.total - self.done) / rate) if rate > 0 else "?"
+        scale, unit = (1e6, "MB") if self.unit == "B" else (1, self.unit)
+        amount = f"{self.done / scale:,.0f} of {self.total / scale:,.0f} {unit}"
+        return ", ".join(filter(None, [f"{self.label}: {amount}", note, f"{left} left"]))
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.bar.close()
