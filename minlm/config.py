@@ -1,0 +1,205 @@
+"""The configuration: defaults, types, and errors that a person understands.
+
+`resolve` takes what Snakemake read (config.yaml, --configfile, --config, merged) and the schema, and returns the
+complete configuration or raises one `MinlmError` that lists everything that is wrong with it. The module imports
+nothing heavy, because every call of `snakemake` goes through it.
+"""
+
+import copy
+import difflib
+import glob
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from minlm.errors import MinlmError
+
+Config = dict[str, Any]
+
+LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
+
+
+def load_schema(path: str | Path) -> Config:
+    """Read the JSON schema (written as YAML)."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def resolve(config: Config, schema: Config) -> Config:
+    """Return a complete copy of `config`: strings coerced to the schema's types, defaults filled in.
+
+    Raises:
+        MinlmError: one line per problem: dotted key, what is wrong, what to do.
+    """
+    config = _complete(copy.deepcopy(config), schema)
+    problems = [_explain(error, schema) for error in Draft202012Validator(schema).iter_errors(config)]
+    if not problems:  # combinations only make sense once each value does
+        problems = _inconsistencies(config)
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise MinlmError("\n  ".join([f"the configuration has {count}:", *sorted(problems)]))
+    return config
+
+
+# --- types and defaults -----------------------------------------------------------------------------------------------
+
+
+def _complete(value: Any, schema: Config) -> Any:
+    """Fill in defaults and coerce strings, recursively."""
+    if isinstance(value, dict):
+        for key, child in schema.get("properties", {}).items():
+            if key not in value and "default" in child:
+                value[key] = copy.deepcopy(child["default"])
+            if key in value:
+                value[key] = _complete(value[key], child)
+        return value
+    if isinstance(value, list):
+        return [_complete(item, schema.get("items", {})) for item in value]
+    if value is None and _types(schema) == ["object"]:  # a section whose keys are all commented out
+        return _complete({}, schema)
+    return _coerce(value, _types(schema)) if isinstance(value, str) else value
+
+
+def _coerce(text: str, types: list[str]) -> Any:
+    """A string where the schema wants something else: from `--config`, or YAML's reading of 3e-4 as text."""
+    if "string" in types:
+        return None if text == "null" and "null" in types else text
+    if "null" in types and text in ("null", "~", ""):
+        return None
+    if "boolean" in types and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    if "integer" in types and number == int(number):
+        return int(text) if text.lstrip("+-").replace("_", "").isdigit() else int(number)
+    return number if "number" in types else text
+
+
+def _types(schema: Config) -> list[str]:
+    kind = schema.get("type", [])
+    return [kind] if isinstance(kind, str) else kind
+
+
+# --- what is wrong with single values -----------------------------------------------------------------------------------
+
+
+def _explain(error: ValidationError, schema: Config) -> str:
+    """One line for one violation of the schema."""
+    key = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        unknown = next(name for name in error.instance if name not in known)
+        dotted = f"{key}.{unknown}" if key else str(unknown)
+        return f"{dotted}: unknown key. {_suggest(dotted, str(unknown), schema)}"
+    if error.validator == "required":
+        return f"{key}: {error.message}. Add it."
+    value, wanted = error.instance, describe_type(error.schema)
+    return f"{key}: {value!r} is not allowed. Give {wanted}."
+
+
+def _suggest(dotted: str, unknown: str, schema: Config) -> str:
+    keys = [name for name, _ in flatten(schema)] + list(schema["properties"])
+    close = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.75)
+    same_name = [name for name in keys if name.rsplit(".", 1)[-1] == unknown]
+    near = same_name or close or difflib.get_close_matches(dotted, keys, n=1, cutoff=0.4)
+    return f"Did you mean {near[0]}?" if near else "docs/configuration.md lists all keys."
+
+
+def describe_type(schema: Config) -> str:
+    """A schema's type and range in words, for example "a whole number ≥ 257"."""
+    if "enum" in schema:
+        return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"])
+    words = {
+        "integer": "a whole number", "number": "a number", "string": "a text", "boolean": "true or false",
+        "array": "a list", "object": "a section with keys of its own", "null": "null",
+    }  # fmt: skip
+    text = " or ".join(words[kind] for kind in _types(schema))
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    ranges = [f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema]
+    if ranges:
+        first, *rest = text.split(" or ")
+        text = " or ".join([f"{first} {' and '.join(ranges)}", *rest])
+    if schema.get("minLength") or schema.get("minItems"):
+        text += ", not empty"
+    if "pattern" in schema:
+        text += f" (pattern {schema['pattern']})"
+    return text
+
+
+def flatten(schema: Config, prefix: str = "") -> list[tuple[str, Config]]:
+    """All leaf keys of the schema, dotted, in order, with their schemas."""
+    leaves = []
+    for key, child in schema["properties"].items():
+        nested = child.get("properties")
+        leaves += flatten(child, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", child)]
+    return leaves
+
+
+# --- what does not fit together -----------------------------------------------------------------------------------------
+
+
+def _inconsistencies(config: Config) -> list[str]:
+    return [*_model_problems(config), *_training_problems(config), *_corpus_problems(config)]
+
+
+def _model_problems(config: Config) -> list[str]:
+    model, tokenizer = config["model"], config["tokenizer"]
+    d_model, num_heads = model["d_model"], model["num_heads"]
+    problems = []
+    if d_model % num_heads:
+        problems.append(
+            f"model.num_heads: d_model {d_model} is not divisible by num_heads {num_heads}. Make d_model a multiple."
+        )
+    elif (d_model // num_heads) % 2 and not model["no_rope"]:
+        problems.append(
+            f"model.num_heads: RoPE needs an even head dimension, and d_model {d_model} / num_heads {num_heads} "
+            f"= {d_model // num_heads} is odd. Change one of them, or set model.no_rope."
+        )
+    dtype = tokenizer["output_dtype"]
+    if dtype is not None and tokenizer["vocab_size"] > LARGEST_ID[dtype]:
+        problems.append(
+            f"tokenizer.output_dtype: {dtype} holds ids below {LARGEST_ID[dtype]:,}, too few for "
+            f"vocab_size {tokenizer['vocab_size']:,}. Use null, which picks a type that fits."
+        )
+    return problems
+
+
+def _training_problems(config: Config) -> list[str]:
+    training, context_length = config["training"], config["model"]["context_length"]
+    tokens_per_step = training["batch_size"] * context_length
+    steps = training["total_tokens"] // tokens_per_step
+    problems = []
+    if steps == 0:
+        problems.append(
+            f"training.total_tokens: {training['total_tokens']:,} is less than one batch of {training['batch_size']} × "
+            f"{context_length} = {tokens_per_step:,} tokens. Raise it, or lower batch_size or context_length."
+        )
+    elif training["warmup_iters"] > steps:
+        problems.append(
+            f"training.warmup_iters: {training['warmup_iters']:,} is longer than the run of {steps:,} steps "
+            f"(total_tokens / (batch_size × context_length)). Lower it; 5 % of the run is usual."
+        )
+    if training["lr_min"] > training["lr_max"]:
+        problems.append(f"training.lr_min: {training['lr_min']} is above lr_max {training['lr_max']}. Swap them.")
+    return problems
+
+
+def _corpus_problems(config: Config) -> list[str]:
+    corpus, ancients = config["corpus"], config["ancients"]
+    problems = []
+    if ancients["min_words"] > ancients["max_words"]:
+        problems.append(
+            f"ancients.min_words: {ancients['min_words']} is above max_words {ancients['max_words']}. Swap them."
+        )
+    if corpus["source"] == "files":
+        if not corpus["files"]["train"]:
+            problems.append("corpus.files.train: source is `files`, but no files are named. List files or globs.")
+        for split in ("train", "valid"):
+            for pattern in corpus["files"][split]:
+                if not glob.glob(pattern, recursive=True):
+                    problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
+    return problems
