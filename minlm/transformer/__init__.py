@@ -1,0 +1,12 @@
+"""The model, its training and its use."""
+
+from minlm.transformer.attention import (
+    MultiHeadSelfAttention,
+    RotaryPositionalEmbedding,
+    scaled_dot_product_attention,
+)
+from minlm.transformer.batching import get_batch
+from minlm.transformer.loss import cross_entropy_loss, softmax
+from minlm.transformer.model import TransformerBlock, TransformerLM
+from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
+from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping

@@ -1,0 +1,127 @@
+"""The part of a transformer that lets positions look at each other."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from minlm.errors import MinlmError
+from minlm.transformer.loss import softmax
+from minlm.transformer.modules import Linear
+
+
+class RotaryPositionalEmbedding(nn.Module):
+    """RoPE (Su et al. 2021): turns the pair (2i, 2i+1) of a vector at position p by the angle p · theta^(-2i/d_k).
+
+    Scores of rotated queries and keys depend only on how far apart the two positions are.
+
+    Args:
+        theta: base of the wavelengths; 10000 is usual.
+        d_k: dimension of a query or key; even.
+        max_seq_len: positions 0 … max_seq_len - 1 can be rotated.
+    """
+
+    def __init__(self, theta: float, d_k: int, max_seq_len: int, device: torch.device | str | None = None):
+        super().__init__()
+        if d_k % 2 != 0:
+            raise MinlmError(
+                f"RoPE rotates pairs, so the head dimension must be even, not {d_k}: "
+                "choose d_model / num_heads even, or no_rope."
+            )
+        # Angles in float64: at position 1000 float32 would already be off by 1e-5.
+        frequencies = theta ** (-torch.arange(0, d_k, 2, device="cpu", dtype=torch.float64) / d_k)
+        angles = torch.outer(torch.arange(max_seq_len, dtype=torch.float64), frequencies)  # (max_seq_len, d_k / 2)
+        self.cos: Tensor
+        self.sin: Tensor
+        self.register_buffer("cos", angles.cos().float().to(device), persistent=False)
+        self.register_buffer("sin", angles.sin().float().to(device), persistent=False)
+
+    def forward(self, x: Tensor, token_positions: Tensor | None = None) -> Tensor:
+        """Rotate x (..., seq, d_k).
+
+        `token_positions` are integers that broadcast to (..., seq); without them the positions are 0 … seq - 1.
+        """
+        if token_positions is None:
+            cos, sin = self.cos[: x.shape[-2]], self.sin[: x.shape[-2]]  # (seq, d_k / 2)
+        else:
+            cos, sin = self.cos[token_positions], self.sin[token_positions]  # (..., seq, d_k / 2)
+        even, odd = x[..., 0::2], x[..., 1::2]
+        rotated = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)  # (..., seq, d_k / 2, 2)
+        return rotated.flatten(-2).to(x.dtype)
+
+
+def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(Q Kᵀ / sqrt(d_k)) V (Vaswani et al. 2017).
+
+    Args:
+        Q: queries (..., queries, d_k), any leading dimensions.
+        K: keys (..., keys, d_k).
+        V: values (..., keys, d_v).
+        mask: boolean, broadcasts to (..., queries, keys); True means that the query attends to the key.
+
+    Returns:
+        (..., queries, d_v).
+    """
+    scores = (Q / math.sqrt(Q.shape[-1])) @ K.transpose(-2, -1)  # (..., queries, keys)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return softmax(scores, dim=-1).to(V.dtype) @ V
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Causal self-attention with `num_heads` heads of dimension d_model / num_heads.
+
+    Args:
+        d_model: dimension of a position's vector, divisible by `num_heads`.
+        num_heads: number of heads.
+        rope: rotates queries and keys; without it positions are not told apart (an ablation).
+        flash_attention: use torch's fused kernel instead of `scaled_dot_product_attention` here.
+
+    Raises:
+        MinlmError: d_model is not divisible by num_heads.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        rope: RotaryPositionalEmbedding | None = None,
+        flash_attention: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        if d_model % num_heads != 0:
+            raise MinlmError(f"d_model ({d_model}) must be divisible by num_heads ({num_heads}).")
+        self.num_heads = num_heads
+        self.rope = rope
+        self.flash_attention = flash_attention
+        self.q_proj = Linear(d_model, d_model, device, dtype)
+        self.k_proj = Linear(d_model, d_model, device, dtype)
+        self.v_proj = Linear(d_model, d_model, device, dtype)
+        self.output_proj = Linear(d_model, d_model, device, dtype)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(batch…, seq, d_model) → the same shape; each position sees itself and what is before it.
+
+        `mask` is the causal mask (seq, seq) if the caller has it at hand.
+        """
+        q, k, v = (self._split(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))  # (…, heads, seq, d_k)
+        if self.rope is not None:
+            q, k = self.rope(q), self.rope(k)
+        if self.flash_attention:
+            heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            if mask is None:
+                mask = causal_mask(x.shape[-2], x.device)
+            heads = scaled_dot_product_attention(q, k, v, mask)
+        return self.output_proj(heads.transpose(-3, -2).flatten(-2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)  # (…, seq, d_model) → (…, heads, seq, d_k)
+
+
+def causal_mask(length: int, device: torch.device | str | None = None) -> Tensor:
+    """Boolean (length, length): position i (row) attends to positions 0 … i."""
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()

@@ -1,0 +1,155 @@
+"""The language model: token embeddings, a stack of transformer blocks, a final norm and a linear head.
+
+A decoder of the Llama family: pre-norm with RMSNorm, RoPE, SwiGLU, no biases, head not tied to the embeddings.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from minlm.errors import MinlmError
+from minlm.transformer.attention import MultiHeadSelfAttention, RotaryPositionalEmbedding, causal_mask
+from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
+
+
+class TransformerBlock(nn.Module):
+    """Attention, then feed-forward, each added to its input.
+
+    Args:
+        d_model: dimension of a position's vector.
+        num_heads: number of attention heads.
+        d_ff: inner dimension of the feed-forward part.
+        rope: shared by all blocks; None leaves positions out.
+        flash_attention: see `MultiHeadSelfAttention`.
+        disable_rmsnorm: no norms at all (ablation).
+        post_norm: norm(x + f(x)) as in Vaswani et al. 2017 instead of x + f(norm(x)) (ablation).
+        silu_ffn: `SiLUFFN` instead of `SwiGLU` (ablation).
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        d_ff: int,
+        rope: RotaryPositionalEmbedding | None = None,
+        *,
+        flash_attention: bool = False,
+        disable_rmsnorm: bool = False,
+        post_norm: bool = False,
+        silu_ffn: bool = False,
+    ):
+        super().__init__()
+        self.post_norm = post_norm
+        self.ln1 = nn.Identity() if disable_rmsnorm else RMSNorm(d_model)
+        self.attn = MultiHeadSelfAttention(d_model, num_heads, rope, flash_attention)
+        self.ln2 = nn.Identity() if disable_rmsnorm else RMSNorm(d_model)
+        self.ffn = SiLUFFN(d_model, d_ff) if silu_ffn else SwiGLU(d_model, d_ff)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(batch, seq, d_model) → the same shape."""
+        if self.post_norm:
+            x = self.ln1(x + self.attn(x, mask))
+            return self.ln2(x + self.ffn(x))
+        x = x + self.attn(self.ln1(x), mask)
+        return x + self.ffn(self.ln2(x))
+
+
+class TransformerLM(nn.Module):
+    """Token ids in, logits of the next token out.
+
+    Args:
+        vocab_size: number of token ids.
+        context_length: longest sequence the model reads at once.
+        d_model: dimension of a position's vector; divisible by `num_heads`.
+        num_layers: number of transformer blocks.
+        num_heads: number of attention heads in each.
+        d_ff: inner dimension of the feed-forward part; 8/3 · d_model is usual.
+        rope_theta: base of RoPE's wavelengths.
+        flash_attention: torch's fused attention kernel instead of the explicit one; the same result.
+        disable_rmsnorm: ablation, no norms.
+        post_norm: ablation, norms behind the additions (and so no final norm).
+        no_rope: ablation, no positions.
+        silu_ffn: ablation, feed-forward without a gate.
+        embedding_std: standard deviation of the token embeddings at the start.
+
+    Attributes:
+        config: all of these as a dict; `TransformerLM(**model.config)` builds the same shape.
+        gradient_checkpointing: set to True to recompute activations in the backward pass: less memory, more time.
+
+    Raises:
+        MinlmError: sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        context_length: int,
+        d_model: int,
+        num_layers: int,
+        num_heads: int,
+        d_ff: int,
+        rope_theta: float = 10000.0,
+        *,
+        flash_attention: bool = False,
+        disable_rmsnorm: bool = False,
+        post_norm: bool = False,
+        no_rope: bool = False,
+        silu_ffn: bool = False,
+        embedding_std: float = 1.0,
+    ):
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "vocab_size": vocab_size, "context_length": context_length, "d_model": d_model,
+            "num_layers": num_layers, "num_heads": num_heads, "d_ff": d_ff, "rope_theta": rope_theta,
+            "flash_attention": flash_attention, "disable_rmsnorm": disable_rmsnorm, "post_norm": post_norm,
+            "no_rope": no_rope, "silu_ffn": silu_ffn, "embedding_std": embedding_std,
+        }  # fmt: skip
+        for name in ("vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff"):
+            if self.config[name] < 1:
+                raise MinlmError(f"{name} must be at least 1, not {self.config[name]}.")
+        if d_model % num_heads != 0:
+            raise MinlmError(f"d_model ({d_model}) must be divisible by num_heads ({num_heads}).")
+        self.gradient_checkpointing = False
+
+        # One table of angles and one mask for all layers; neither belongs in a checkpoint.
+        rope = None if no_rope else RotaryPositionalEmbedding(rope_theta, d_model // num_heads, context_length)
+        self.causal_mask: Tensor
+        self.register_buffer("causal_mask", causal_mask(context_length), persistent=False)
+        self.token_embeddings = Embedding(vocab_size, d_model, std=embedding_std)
+        self.layers = nn.ModuleList(
+            TransformerBlock(
+                d_model,
+                num_heads,
+                d_ff,
+                rope,
+                flash_attention=flash_attention,
+                disable_rmsnorm=disable_rmsnorm,
+                post_norm=post_norm,
+                silu_ffn=silu_ffn,
+            )
+            for _ in range(num_layers)
+        )
+        self.ln_final = nn.Identity() if disable_rmsnorm or post_norm else RMSNorm(d_model)
+        self.lm_head = Linear(d_model, vocab_size)
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """Integer ids (batch, seq) → logits (batch, seq, vocab_size), seq at most `context_length`."""
+        length = token_ids.shape[-1]
+        if length > self.config["context_length"]:
+            raise MinlmError(
+                f"a sequence of {length} tokens is longer than the model's context of {self.config['context_length']}."
+            )
+        mask = self.causal_mask[:length, :length]
+        x = self.token_embeddings(token_ids)  # (batch, seq, d_model)
+        for layer in self.layers:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, mask, use_reentrant=False)
+            else:
+                x = layer(x, mask)
+        return self.lm_head(self.ln_final(x))
+
+    def num_parameters(self) -> int:
+        """How many numbers training adjusts, embeddings included."""
+        return sum(parameter.numel() for parameter in self.parameters())
