@@ -1,0 +1,124 @@
+# Ancient books from Project Gutenberg: catalog, selection, one file per book, cleaning, documents.
+
+
+rule catalog:
+    output:
+        "data/ancients/catalog.jsonl",
+    params:
+        flags=flags(ANCIENTS, "gutendex_url", "author_year_end", "languages"),
+    log:
+        "logs/catalog.log",
+    benchmark:
+        "logs/benchmarks/catalog.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Reading the Gutendex catalog of ancient authors."
+    shell:
+        "exec python -m minlm.scripts.catalog {params.flags} --request_delay {DELAY} --output {output} --log_file {log}"
+
+
+checkpoint selection:
+    input:
+        "data/ancients/catalog.jsonl",
+    output:
+        csv="data/ancients/selection.csv",
+    params:
+        flags=flags(ANCIENTS, "author_year_end", "max_books", "include", "exclude"),
+    log:
+        "logs/selection.log",
+    benchmark:
+        "logs/benchmarks/selection.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Choosing the books."
+    shell:
+        "exec python -m minlm.scripts.selection --catalog {input} {params.flags}"
+        " --books_dir data/ancients/books --output {output.csv} --log_file {log}"
+
+
+rule fetch_book:
+    input:
+        # its time does not matter: a book that is here is never fetched again
+        selection=ancient("data/ancients/selection.csv"),
+    output:
+        "data/ancients/books/{id}.txt",
+    wildcard_constraints:
+        id=r"\d+",
+    log:
+        "logs/books/fetch_{id}.log",
+    benchmark:
+        "logs/benchmarks/books/fetch_{id}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Fetching book {wildcards.id}."
+    shell:
+        "exec python -m minlm.scripts.fetch_book --selection {input.selection} --gutenberg_id {wildcards.id}"
+        " --request_delay {DELAY} --output {output} --log_file {log}"
+
+
+rule clean_book:
+    input:
+        "data/ancients/books/{id}.txt",
+    output:
+        "data/ancients/clean/{id}.txt",
+    params:
+        flags=flags(
+            {"light": ANCIENTS["light_cleaning"], "keep_typography": ANCIENTS["keep_typography"]},
+        ),
+    wildcard_constraints:
+        id=r"\d+",
+    log:
+        "logs/books/clean_{id}.log",
+    benchmark:
+        "logs/benchmarks/books/clean_{id}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Cleaning book {wildcards.id}."
+    shell:
+        "exec python -m minlm.scripts.clean_book --input {input} {params.flags} --output {output} --log_file {log}"
+
+
+rule build_ancients:
+    input:
+        selected_books,
+    output:
+        train="data/ancients/train.txt",
+        valid="data/ancients/valid.txt",
+    params:
+        flags=flags(ANCIENTS, "min_words", "max_words", "valid_fraction", "max_failed"),
+        seed=CORPUS["seed"],
+    log:
+        "logs/build_ancients.log",
+    benchmark:
+        "logs/benchmarks/build_ancients.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Cutting the books into documents."
+    shell:
+        "exec python -m minlm.scripts.build_ancients --inputs {input} {params.flags} --seed {params.seed}"
+        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"

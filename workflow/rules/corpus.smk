@@ -1,0 +1,109 @@
+# Text in: one of three sources, then the mix that the tokenizer and the model see.
+
+
+rule sample_corpus:
+    output:
+        train="data/sample/train.txt",
+        valid="data/sample/valid.txt",
+    params:
+        flags=flags(CORPUS["sample"]),
+    log:
+        "logs/sample_corpus.log",
+    benchmark:
+        "logs/benchmarks/sample_corpus.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Writing the sample corpus, the Bible in Basic English."
+    shell:
+        "exec python -m minlm.scripts.sample_corpus {params.flags}"
+        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+
+
+rule download_tinystories:
+    output:
+        "data/tinystories/{split}.txt",
+    params:
+        url=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_url"],
+        sha256=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_sha256"] or "",
+    wildcard_constraints:
+        split="train|valid",
+    log:
+        "logs/download_tinystories_{split}.log",
+    benchmark:
+        "logs/benchmarks/download_tinystories_{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Downloading TinyStories ({wildcards.split})."
+    shell:
+        "exec python -m minlm.scripts.download --url {params.url:q} --sha256 {params.sha256:q}"
+        " --output {output} --log_file {log}"
+
+
+rule collect_files:
+    input:
+        train=expand_globs(CORPUS["files"]["train"]),
+        valid=expand_globs(CORPUS["files"]["valid"]),
+    output:
+        train="data/files/train.txt",
+        valid="data/files/valid.txt",
+    params:
+        flags=flags(CORPUS["files"], "valid_fraction", "documents"),
+        valid=lambda wildcards, input: flags({"valid": list(input.valid)}),
+        seed=CORPUS["seed"],
+    log:
+        "logs/collect_files.log",
+    benchmark:
+        "logs/benchmarks/collect_files.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Collecting your text files."
+    shell:
+        "exec python -m minlm.scripts.collect_files --train {input.train:q} {params.valid} {params.flags}"
+        " --seed {params.seed} --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+
+
+rule mix:
+    input:
+        train=f"data/{CORPUS['source']}/train.txt",
+        valid=f"data/{CORPUS['source']}/valid.txt",
+        ancients=expand("data/ancients/{split}.txt", split=["train", "valid"] if ANCIENTS["share"] > 0 else []),
+    output:
+        train="data/corpus/train.txt",
+        valid="data/corpus/valid.txt",
+    params:
+        ancients=lambda wildcards, input: (
+            "--ancients_train {} --ancients_valid {}".format(*input.ancients) if input.ancients else ""
+        ),
+        share=ANCIENTS["share"],
+        flags=flags(CORPUS, "target_total_words", "seed"),
+    log:
+        "logs/mix.log",
+    benchmark:
+        "logs/benchmarks/mix.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../../envs/minlm.yaml"
+    message:
+        "Putting the corpus together (ancient books: {params.share:.0%} of the words)."
+    shell:
+        "exec python -m minlm.scripts.mix --base_train {input.train} --base_valid {input.valid}"
+        " {params.ancients} --share {params.share} {params.flags}"
+        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"
