@@ -17,9 +17,11 @@ SCAN_BLOCK = 1 << 22  # token ids checked at a time
 class Tokens(Protocol):
     """What batching needs of a data set: a length and slices. A 1-D numpy array has both."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """How many tokens there are."""
 
-    def __getitem__(self, index: slice, /) -> np.ndarray: ...
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        """The tokens of a contiguous range."""
 
 
 class TokenShards:
@@ -30,9 +32,11 @@ class TokenShards:
         self.ends = np.cumsum([len(shard) for shard in self.shards])
 
     def __len__(self) -> int:
+        """How many tokens there are in all shards together."""
         return int(self.ends[-1])
 
     def __getitem__(self, index: slice, /) -> np.ndarray:
+        """The tokens of a contiguous range, copied only from the shards that it touches."""
         start, stop, _ = index.indices(len(self))
         pieces = []
         shard = int(np.searchsorted(self.ends, start, side="right"))
