@@ -1,3 +1,4 @@
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -20,3 +21,10 @@ rule all:
         "results/samples.txt",
         "results/evaluation.json",
         PLOTS,
+
+
+onstart:
+    try:
+        lock_folder()
+    except MinlmError as error:
+        raise WorkflowError(str(error)) from None

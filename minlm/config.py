@@ -19,6 +19,7 @@ from minlm.errors import MinlmError
 
 Config = dict[str, Any]
 
+TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
 
 
@@ -43,7 +44,7 @@ def resolve(config: Config, schema: Config) -> Config:
     return config
 
 
-# --- types and defaults -----------------------------------------------------------------------------------------------
+# --- types and defaults ------------------------------------------------------------------------
 
 
 def _complete(value: Any, schema: Config) -> Any:
@@ -68,8 +69,8 @@ def _coerce(text: str, types: list[str]) -> Any:
         return None if text == "null" and "null" in types else text
     if "null" in types and text in ("null", "~", ""):
         return None
-    if "boolean" in types and text.lower() in ("true", "false"):
-        return text.lower() == "true"
+    if "boolean" in types and text.lower() in (*TRUE, *FALSE):
+        return text.lower() in TRUE
     try:
         number = float(text)
     except ValueError:
@@ -84,7 +85,7 @@ def _types(schema: Config) -> list[str]:
     return [kind] if isinstance(kind, str) else kind
 
 
-# --- what is wrong with single values -----------------------------------------------------------------------------------
+# --- what is wrong with single values ------------------------------------------------------------------------
 
 
 def _explain(error: ValidationError, schema: Config) -> str:
@@ -139,7 +140,7 @@ def flatten(schema: Config, prefix: str = "") -> list[tuple[str, Config]]:
     return leaves
 
 
-# --- what does not fit together -----------------------------------------------------------------------------------------
+# --- what does not fit together ------------------------------------------------------------------------
 
 
 def _inconsistencies(config: Config) -> list[str]:

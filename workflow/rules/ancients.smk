@@ -4,18 +4,18 @@
 rule catalog:
     output:
         "data/ancients/catalog.jsonl",
-    params:
-        flags=flags(ANCIENTS, "gutendex_url", "author_year_end", "languages"),
     log:
         "logs/catalog.log",
     benchmark:
         "logs/benchmarks/catalog.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(ANCIENTS, "gutendex_url", "author_year_end", "languages"),
     message:
         "Reading the Gutendex catalog of ancient authors."
     shell:
@@ -27,18 +27,18 @@ checkpoint selection:
         "data/ancients/catalog.jsonl",
     output:
         csv="data/ancients/selection.csv",
-    params:
-        flags=flags(ANCIENTS, "author_year_end", "max_books", "include", "exclude"),
     log:
         "logs/selection.log",
     benchmark:
         "logs/benchmarks/selection.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(ANCIENTS, "author_year_end", "max_books", "include", "exclude"),
     message:
         "Choosing the books."
     shell:
@@ -52,18 +52,18 @@ rule fetch_book:
         selection=ancient("data/ancients/selection.csv"),
     output:
         "data/ancients/books/{id}.txt",
-    wildcard_constraints:
-        id=r"\d+",
     log:
         "logs/books/fetch_{id}.log",
     benchmark:
         "logs/benchmarks/books/fetch_{id}.tsv"
+    wildcard_constraints:
+        id=r"\d+",
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
-    conda:
-        "../../envs/minlm.yaml"
     message:
         "Fetching book {wildcards.id}."
     shell:
@@ -76,22 +76,25 @@ rule clean_book:
         "data/ancients/books/{id}.txt",
     output:
         "data/ancients/clean/{id}.txt",
-    params:
-        flags=flags(
-            {"light": ANCIENTS["light_cleaning"], "keep_typography": ANCIENTS["keep_typography"]},
-        ),
-    wildcard_constraints:
-        id=r"\d+",
     log:
         "logs/books/clean_{id}.log",
     benchmark:
         "logs/benchmarks/books/clean_{id}.tsv"
+    wildcard_constraints:
+        id=r"\d+",
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(
+            {
+                "light": ANCIENTS["light_cleaning"],
+                "keep_typography": ANCIENTS["keep_typography"],
+            },
+        ),
     message:
         "Cleaning book {wildcards.id}."
     shell:
@@ -104,19 +107,19 @@ rule build_ancients:
     output:
         train="data/ancients/train.txt",
         valid="data/ancients/valid.txt",
-    params:
-        flags=flags(ANCIENTS, "min_words", "max_words", "valid_fraction", "max_failed"),
-        seed=CORPUS["seed"],
     log:
         "logs/build_ancients.log",
     benchmark:
         "logs/benchmarks/build_ancients.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(ANCIENTS, "min_words", "max_words", "valid_fraction", "max_failed"),
+        seed=CORPUS["seed"],
     message:
         "Cutting the books into documents."
     shell:

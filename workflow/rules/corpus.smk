@@ -5,18 +5,18 @@ rule sample_corpus:
     output:
         train="data/sample/train.txt",
         valid="data/sample/valid.txt",
-    params:
-        flags=flags(CORPUS["sample"]),
     log:
         "logs/sample_corpus.log",
     benchmark:
         "logs/benchmarks/sample_corpus.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(CORPUS["sample"]),
     message:
         "Writing the sample corpus, the Bible in Basic English."
     shell:
@@ -27,21 +27,22 @@ rule sample_corpus:
 rule download_tinystories:
     output:
         "data/tinystories/{split}.txt",
-    params:
-        url=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_url"],
-        sha256=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_sha256"] or "",
-    wildcard_constraints:
-        split="train|valid",
     log:
         "logs/download_tinystories_{split}.log",
     benchmark:
         "logs/benchmarks/download_tinystories_{split}.tsv"
+    wildcard_constraints:
+        split="train|valid",
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        url=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_url"],
+        sha256=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_sha256"]
+        or "",
     message:
         "Downloading TinyStories ({wildcards.split})."
     shell:
@@ -56,20 +57,20 @@ rule collect_files:
     output:
         train="data/files/train.txt",
         valid="data/files/valid.txt",
-    params:
-        flags=flags(CORPUS["files"], "valid_fraction", "documents"),
-        valid=lambda wildcards, input: flags({"valid": list(input.valid)}),
-        seed=CORPUS["seed"],
     log:
         "logs/collect_files.log",
     benchmark:
         "logs/benchmarks/collect_files.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(CORPUS["files"], "valid_fraction", "documents"),
+        valid=lambda wildcards, input: flags({"valid": list(input.valid)}),
+        seed=CORPUS["seed"],
     message:
         "Collecting your text files."
     shell:
@@ -81,26 +82,31 @@ rule mix:
     input:
         train=f"data/{CORPUS['source']}/train.txt",
         valid=f"data/{CORPUS['source']}/valid.txt",
-        ancients=expand("data/ancients/{split}.txt", split=["train", "valid"] if ANCIENTS["share"] > 0 else []),
+        ancients=expand(
+            "data/ancients/{split}.txt",
+            split=["train", "valid"] if ANCIENTS["share"] > 0 else [],
+        ),
     output:
         train="data/corpus/train.txt",
         valid="data/corpus/valid.txt",
-    params:
-        ancients=lambda wildcards, input: (
-            "--ancients_train {} --ancients_valid {}".format(*input.ancients) if input.ancients else ""
-        ),
-        share=ANCIENTS["share"],
-        flags=flags(CORPUS, "target_total_words", "seed"),
     log:
         "logs/mix.log",
     benchmark:
         "logs/benchmarks/mix.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        ancients=lambda wildcards, input: (
+            "--ancients_train {} --ancients_valid {}".format(*input.ancients)
+            if input.ancients
+            else ""
+        ),
+        share=ANCIENTS["share"],
+        flags=flags(CORPUS, "target_total_words", "seed"),
     message:
         "Putting the corpus together (ancient books: {params.share:.0%} of the words)."
     shell:

@@ -9,27 +9,33 @@ rule train:
     output:
         model="results/model.pt",
         metrics="results/metrics.csv",
-    params:
-        vocab=flags(TOKENIZER, "vocab_size"),
-        model=flags(MODEL),
-        training=flags({k: v for k, v in TRAINING.items() if k not in ("device", "log_to_wandb", "save_interval")}),
     log:
         "logs/train.log",
     benchmark:
         "logs/benchmarks/train.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 16
     resources:
         mem_mb=8000,
         runtime=1440,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        vocab=flags(TOKENIZER, "vocab_size"),
+        model=flags(MODEL),
+        training=flags(
+            {
+                k: v
+                for k, v in TRAINING.items()
+                if k not in ("device", "log_to_wandb", "save_interval")
+            }
+        ),
     message:
         "Training the model."
     shell:
         # the state of an interrupted run is no output: Snakemake deletes the outputs of a job that failed
         "exec python -m minlm.scripts.train --train_tokens {input.train} --val_tokens {input.valid}"
         " --vocab_path {input.vocab} --merges_path {input.merges} {params.vocab} {params.model} {params.training}"
-        " --save_interval {TRAINING[save_interval]} {DEVICE} {WANDB} --threads {threads}"
+        " {SAVING} {DEVICE} {WANDB} --threads {threads}"
         " --checkpoint_path {output.model} --log_csv {output.metrics} --log_file {log}"
 
 
@@ -45,12 +51,12 @@ rule evaluate:
         "logs/evaluate.log",
     benchmark:
         "logs/benchmarks/evaluate.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 16
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
     message:
         "Evaluating the model on the validation text."
     shell:
@@ -65,20 +71,22 @@ rule sample:
         model="results/model.pt",
     output:
         "results/samples.txt",
-    params:
-        prompts=SAMPLING["prompts"],
-        settings=[f"{s['temperature']}:{s['top_p'] or 'none'}" for s in SAMPLING["settings"]],
-        flags=flags(SAMPLING, "max_new_tokens", "seed"),
     log:
         "logs/sample.log",
     benchmark:
         "logs/benchmarks/sample.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 16
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        prompts=SAMPLING["prompts"],
+        settings=[
+            f"{s['temperature']}:{s['top_p'] or 'none'}" for s in SAMPLING["settings"]
+        ],
+        flags=flags(SAMPLING, "max_new_tokens", "seed"),
     message:
         "Writing samples."
     shell:

@@ -10,12 +10,12 @@ rule plot:
         "logs/plot.log",
     benchmark:
         "logs/benchmarks/plot.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        "../../envs/minlm.yaml"
     message:
         "Drawing the training curves."
     shell:

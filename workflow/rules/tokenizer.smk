@@ -10,12 +10,12 @@ rule count_words:
         "logs/count_words.log",
     benchmark:
         "logs/benchmarks/count_words.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
     message:
         "Counting the pre-tokens of the training text."
     shell:
@@ -27,18 +27,18 @@ rule train_tokenizer:
         "data/tokenizer/word_counts.npz",
     output:
         **VOCAB,
-    params:
-        flags=flags(TOKENIZER, "vocab_size"),
     log:
         "logs/train_tokenizer.log",
     benchmark:
         "logs/benchmarks/train_tokenizer.tsv"
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(TOKENIZER, "vocab_size"),
     message:
         "Training a tokenizer ({params.flags})."
     shell:
@@ -52,20 +52,20 @@ rule tokenize:
         text="data/corpus/{split}.txt",
     output:
         "data/tokens/{split}.npy",
-    params:
-        flags=flags(TOKENIZER, "output_dtype"),
-    wildcard_constraints:
-        split="train|valid",
     log:
         "logs/tokenize_{split}.log",
     benchmark:
         "logs/benchmarks/tokenize_{split}.tsv"
+    wildcard_constraints:
+        split="train|valid",
+    conda:
+        "../../envs/minlm.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
-    conda:
-        "../../envs/minlm.yaml"
+    params:
+        flags=flags(TOKENIZER, "output_dtype"),
     message:
         "Turning the {wildcards.split} text into tokens."
     shell:

@@ -1,0 +1,44 @@
+# `make samples` and `make test` need nothing but Python ≥ 3.11: they make a virtual environment where none is active.
+
+PYTHON ?= python3
+VENV := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+.PHONY: samples test test-slow check format docs
+
+samples: $(VENV)/.minlm-installed  ## everything from the text to results/samples.txt
+	$(BIN)/snakemake --cores all results/samples.txt
+
+test: check  ## linters, type checker and the test suite
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.minlm-test-installed  ## the long tests
+	$(BIN)/pytest -m slow
+
+check: $(VENV)/.minlm-test-installed  ## linters and type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --compact-diff Snakefile workflow
+	$(BIN)/mypy
+
+format: $(VENV)/.minlm-test-installed  ## put the code into its standard form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+docs: $(VENV)/.minlm-installed  ## write docs/configuration.md from the schema
+	$(BIN)/python -m minlm.scripts.config_reference --output docs/configuration.md
+
+$(VENV)/.minlm-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing minlm into $(VENV) (a few minutes the first time)."
+	$(PIP_INSTALL) .
+	@touch $@
+
+$(VENV)/.minlm-test-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing minlm and what its tests need into $(VENV) (a few minutes the first time)."
+	$(PIP_INSTALL) '.[test]'
+	@touch $@ $(VENV)/.minlm-installed
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
