@@ -20,7 +20,7 @@ rule all:
     input:
         "results/samples.txt",
         "results/evaluation.json",
-        PLOTS,
+        PLOTS.values(),
 
 
 onstart:

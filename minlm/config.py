@@ -35,7 +35,8 @@ def resolve(config: Config, schema: Config) -> Config:
         MinlmError: one line per problem: dotted key, what is wrong, what to do.
     """
     config = _complete(copy.deepcopy(config), schema)
-    problems = [_explain(error, schema) for error in Draft202012Validator(schema).iter_errors(config)]
+    errors = Draft202012Validator(schema).iter_errors(config)
+    problems = [problem for error in errors for problem in _explain(error, schema)]
     if not problems:  # combinations only make sense once each value does
         problems = _inconsistencies(config)
     if problems:
@@ -88,24 +89,23 @@ def _types(schema: Config) -> list[str]:
 # --- what is wrong with single values ------------------------------------------------------------------------
 
 
-def _explain(error: ValidationError, schema: Config) -> str:
-    """One line for one violation of the schema."""
+def _explain(error: ValidationError, schema: Config) -> list[str]:
+    """Lines for one violation of the schema (a section can have several unknown keys)."""
     key = ".".join(str(part) for part in error.absolute_path)
+    value: Any = error.instance
+    violated: Any = error.schema
     if error.validator == "additionalProperties":
-        known = error.schema["properties"]
-        unknown = next(name for name in error.instance if name not in known)
-        dotted = f"{key}.{unknown}" if key else str(unknown)
-        return f"{dotted}: unknown key. {_suggest(dotted, str(unknown), schema)}"
+        unknown = [f"{key}.{name}" if key else str(name) for name in value if name not in violated["properties"]]
+        return [f"{dotted}: unknown key. {_suggest(dotted, schema)}" for dotted in unknown]
     if error.validator == "required":
-        return f"{key}: {error.message}. Add it."
-    value, wanted = error.instance, describe_type(error.schema)
-    return f"{key}: {value!r} is not allowed. Give {wanted}."
+        return [f"{key}: {error.message}. Add it."]
+    return [f"{key}: {value!r} is not allowed. Give {describe_type(violated)}."]
 
 
-def _suggest(dotted: str, unknown: str, schema: Config) -> str:
+def _suggest(dotted: str, schema: Config) -> str:
     keys = [name for name, _ in flatten(schema)] + list(schema["properties"])
     close = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.75)
-    same_name = [name for name in keys if name.rsplit(".", 1)[-1] == unknown]
+    same_name = [name for name in keys if name.rsplit(".", 1)[-1] == dotted.rsplit(".", 1)[-1]]
     near = same_name or close or difflib.get_close_matches(dotted, keys, n=1, cutoff=0.4)
     return f"Did you mean {near[0]}?" if near else "docs/configuration.md lists all keys."
 
@@ -133,7 +133,7 @@ def describe_type(schema: Config) -> str:
 
 def flatten(schema: Config, prefix: str = "") -> list[tuple[str, Config]]:
     """All leaf keys of the schema, dotted, in order, with their schemas."""
-    leaves = []
+    leaves: list[tuple[str, Config]] = []
     for key, child in schema["properties"].items():
         nested = child.get("properties")
         leaves += flatten(child, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", child)]

@@ -1,4 +1,4 @@
-"""The configuration, and what several rules share. Nothing heavy is imported: a no-op call must cost nothing."""
+"""The configuration, and what the other files share. Nothing heavy is imported: a no-op call must cost nothing."""
 
 import csv
 import sys
@@ -23,17 +23,15 @@ except MinlmError as error:
 CORPUS, ANCIENTS, TOKENIZER = config["corpus"], config["ancients"], config["tokenizer"]
 MODEL, TRAINING, SAMPLING = config["model"], config["training"], config["sampling"]
 
-# Settings that change how a rule runs and not what it makes stand in the shell command, not in `params`:
-# changing them re-runs nothing.
+# Settings that change how a job runs and not what it makes stand in the shell command, not in `params`: changing
+# them re-runs nothing.
 DELAY = ANCIENTS["request_delay"]
 DEVICE = flags(TRAINING, "device")
 WANDB = flags(TRAINING, "log_to_wandb")
 SAVING = flags(TRAINING, "save_interval")
 
 VOCAB = {"vocab": "data/tokenizer/vocab.json", "merges": "data/tokenizer/merges.txt"}
-PLOTS = multiext(
-    "results/plots/", "loss_vs_iter.png", "loss_vs_time.png", "speed_vs_iter.png"
-)
+PLOTS = {name: f"results/plots/{name}.png" for name in ("loss_vs_iter", "loss_vs_time", "speed_vs_iter")}
 
 
 def selected_books(wildcards):

@@ -5,7 +5,7 @@ rule plot:
     input:
         "results/metrics.csv",
     output:
-        PLOTS,
+        **PLOTS,
     log:
         "logs/plot.log",
     benchmark:
@@ -19,4 +19,4 @@ rule plot:
     message:
         "Drawing the training curves."
     shell:
-        "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output[0]}) --log_file {log}"
+        "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output.loss_vs_iter}) --log_file {log}"
