@@ -103,10 +103,10 @@ def _explain(error: ValidationError, schema: Config) -> list[str]:
 
 
 def _suggest(dotted: str, schema: Config) -> str:
+    """The nearest valid key: the same name in another section, else a similar spelling."""
     keys = [name for name, _ in flatten(schema)] + list(schema["properties"])
-    close = difflib.get_close_matches(dotted, keys, n=1, cutoff=0.75)
-    same_name = [name for name in keys if name.rsplit(".", 1)[-1] == dotted.rsplit(".", 1)[-1]]
-    near = same_name or close or difflib.get_close_matches(dotted, keys, n=1, cutoff=0.4)
+    same_name = [key for key in keys if key.rsplit(".", 1)[-1] == dotted.rsplit(".", 1)[-1]]
+    near = same_name or difflib.get_close_matches(dotted, keys, n=1, cutoff=0.65)
     return f"Did you mean {near[0]}?" if near else "docs/configuration.md lists all keys."
 
 
@@ -204,3 +204,46 @@ def _corpus_problems(config: Config) -> list[str]:
                 if not glob.glob(pattern, recursive=True):
                     problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
     return problems
+
+
+# --- the reference for people ------------------------------------------------------------------------
+
+
+def reference(schema: Config) -> str:
+    """docs/configuration.md: every key with its type, range, default and meaning."""
+    lines = [REFERENCE_HEAD]
+    for name, section in schema["properties"].items():
+        lines += [
+            f"\n## {name}\n",
+            f"{section['description']}\n",
+            "| key | value | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        for key, leaf in flatten(section, f"{name}."):
+            kind = describe_type(leaf).replace("|", "\\|")
+            default = yaml.safe_dump(leaf["default"], default_flow_style=True, width=1000).removesuffix("...\n").strip()
+            meaning = " ".join(leaf["description"].split()).replace("|", "\\|")
+            lines.append(f"| `{key}` | {kind} | `{default}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+REFERENCE_HEAD = """\
+# Configuration
+
+This page is written from `workflow/schemas/config.schema.yaml` by `make docs`; edit that file instead.
+
+The configuration is put together from three places; later ones win:
+
+1. The schema's defaults: the values of the reference run.
+2. `config.yaml`, read by every call: the small run you get without asking for another one.
+3. The command line. `--configfile FILE` lays a file over it (`workflow/presets/` has ready ones); mappings are merged
+   key by key, lists are replaced. `--config` sets single values, written as YAML, a section at a time:
+
+   ```
+   snakemake --cores 2 results/samples.txt --config 'model={d_model: 256, num_heads: 8}' 'training={lr_max: 1e-3}'
+   ```
+
+   Mind the space behind the colons, and put `--config` last: it takes everything that follows it.
+
+Unknown keys, wrong types, values out of range and combinations that cannot work are reported before anything runs.
+A changed value re-runs only the steps whose result depends on it."""

@@ -1,13 +1,14 @@
 """Writing files so that a reader never sees half of one.
 
 Everything is written to a temporary name in the same folder, flushed to the disk and then renamed.
-A process killed at any instant leaves at most a hidden `.NAME.tmp`, which the next run overwrites.
+A process killed at any instant leaves at most a hidden `.NAME.PID.tmp`, which the next run removes.
 """
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,9 +25,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         MinlmError: the folder is read-only, the disk is full, or the like.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed process
+            stale.unlink(missing_ok=True)
         yield temporary
         _fsync(temporary)
         os.replace(temporary, path)
@@ -39,14 +42,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"cannot write {path}: {reason}. Check free space and permissions of {path.parent}/ and run again."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
+        with suppress(OSError):  # gone already, or the folder could not be made
+            temporary.unlink()
 
 
 @contextmanager
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Like `open(path, mode)` for writing ("w" is UTF-8 with LF line ends, "wb" is bytes), but all or nothing."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    with atomic_path(path) as temporary, open(temporary, mode, **text) as handle:
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding, newline=newline) as handle:
         yield handle
 
 

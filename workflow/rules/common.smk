@@ -36,10 +36,6 @@ PLOTS = {name: f"results/plots/{name}.png" for name in ("loss_vs_iter", "loss_vs
 
 def selected_books(wildcards):
     """Cleaned texts of the books that selection.csv keeps; known once the catalog has been read."""
-    with open(
-        checkpoints.selection.get().output.csv, encoding="utf-8", newline=""
-    ) as table:
-        ids = [
-            row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"
-        ]
+    with open(checkpoints.selection.get().output.csv, encoding="utf-8", newline="") as table:
+        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
     return expand("data/ancients/clean/{id}.txt", id=ids)

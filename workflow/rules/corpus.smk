@@ -41,8 +41,7 @@ rule download_tinystories:
         runtime=240,
     params:
         url=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_url"],
-        sha256=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_sha256"]
-        or "",
+        sha256=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_sha256"] or "",
     message:
         "Downloading TinyStories ({wildcards.split})."
     shell:
@@ -101,9 +100,7 @@ rule mix:
         runtime=60,
     params:
         ancients=lambda wildcards, input: (
-            "--ancients_train {} --ancients_valid {}".format(*input.ancients)
-            if input.ancients
-            else ""
+            "--ancients_train {} --ancients_valid {}".format(*input.ancients) if input.ancients else ""
         ),
         share=ANCIENTS["share"],
         flags=flags(CORPUS, "target_total_words", "seed"),

@@ -22,13 +22,7 @@ rule train:
     params:
         vocab=flags(TOKENIZER, "vocab_size"),
         model=flags(MODEL),
-        training=flags(
-            {
-                k: v
-                for k, v in TRAINING.items()
-                if k not in ("device", "log_to_wandb", "save_interval")
-            }
-        ),
+        training=flags({k: v for k, v in TRAINING.items() if k not in ("device", "log_to_wandb", "save_interval")}),
     message:
         "Training the model."
     shell:
@@ -83,9 +77,7 @@ rule sample:
         runtime=60,
     params:
         prompts=SAMPLING["prompts"],
-        settings=[
-            f"{s['temperature']}:{s['top_p'] or 'none'}" for s in SAMPLING["settings"]
-        ],
+        settings=[f"{s['temperature']}:{s['top_p'] or 'none'}" for s in SAMPLING["settings"]],
         flags=flags(SAMPLING, "max_new_tokens", "seed"),
     message:
         "Writing samples."
