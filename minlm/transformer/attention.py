@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minlm.errors import MinlmError
+from minlm.transformer.cache import LayerCache
 from minlm.transformer.loss import softmax
 from minlm.transformer.modules import Linear
 
@@ -102,21 +103,27 @@ class MultiHeadSelfAttention(nn.Module):
         self.v_proj = Linear(d_model, d_model, device, dtype)
         self.output_proj = Linear(d_model, d_model, device, dtype)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(batch…, seq, d_model) → the same shape; each position sees itself and what is before it.
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """(batch, seq, d_model) → the same shape; each position sees itself and what is before it.
 
-        `mask` is the causal mask (seq, seq) if the caller has it at hand.
+        Args:
+            x: one vector for each position.
+            mask: the causal mask (seq, seq), if the caller has it at hand; with a cache, the mask it gave.
+            cache: keys and values of earlier positions, which x continues.
         """
-        q, k, v = (self._split(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))  # (…, heads, seq, d_k)
+        q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if self.rope is not None:
-            q, k = self.rope(q), self.rope(k)
+            positions = None if cache is None else cache.positions
+            q, k = self.rope(q, positions), self.rope(k, positions)
+        if cache is not None:
+            k, v = cache.append(k, v)
         if self.flash_attention:
-            heads = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            causal = cache is None
+            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=None if causal else mask, is_causal=causal)
         else:
-            if mask is None:
-                mask = causal_mask(x.shape[-2], x.device)
+            mask = causal_mask(x.shape[-2], x.device) if mask is None else mask
             heads = scaled_dot_product_attention(q, k, v, mask)
-        return self.output_proj(heads.transpose(-3, -2).flatten(-2))
+        return self.output_proj(heads.transpose(-3, -2).flatten(-2))  # heads side by side: (batch, seq, d_model)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(-3, -2)  # (…, seq, d_model) → (…, heads, seq, d_k)

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from minlm.errors import MinlmError
 from minlm.transformer.attention import MultiHeadSelfAttention, RotaryPositionalEmbedding, causal_mask
+from minlm.transformer.cache import KeyValueCache, LayerCache
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
 
 
@@ -47,12 +48,12 @@ class TransformerBlock(nn.Module):
         self.ln2 = nn.Identity() if disable_rmsnorm else RMSNorm(d_model)
         self.ffn = SiLUFFN(d_model, d_ff) if silu_ffn else SwiGLU(d_model, d_ff)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(batch, seq, d_model) → the same shape."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """(batch, seq, d_model) → the same shape; mask and cache as for `MultiHeadSelfAttention`."""
         if self.post_norm:
-            x = self.ln1(x + self.attn(x, mask))
+            x = self.ln1(x + self.attn(x, mask, cache))
             return self.ln2(x + self.ffn(x))
-        x = x + self.attn(self.ln1(x), mask)
+        x = x + self.attn(self.ln1(x), mask, cache)
         return x + self.ffn(self.ln2(x))
 
 
@@ -134,21 +135,39 @@ class TransformerLM(nn.Module):
         self.ln_final = nn.Identity() if disable_rmsnorm or post_norm else RMSNorm(d_model)
         self.lm_head = Linear(d_model, vocab_size)
 
-    def forward(self, token_ids: Tensor) -> Tensor:
-        """Integer ids (batch, seq) → logits (batch, seq, vocab_size), seq at most `context_length`."""
-        length = token_ids.shape[-1]
-        if length > self.config["context_length"]:
-            raise MinlmError(
-                f"a sequence of {length} tokens is longer than the model's context of {self.config['context_length']}."
-            )
-        mask = self.causal_mask[:length, :length]
+    def forward(self, token_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Integer ids (batch, seq) → logits (batch, seq, vocab_size) of the token behind each.
+
+        Args:
+            token_ids: at most `context_length` of them in a row, what the cache holds included.
+            cache: what was read before these tokens, see `KeyValueCache`; theirs is added.
+        """
+        return self.lm_head(self.hidden_states(token_ids, cache))
+
+    def hidden_states(self, token_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """`forward` without the head: (batch, seq) → (batch, seq, d_model)."""
+        length, context_length = token_ids.shape[-1], self.config["context_length"]
+        mask = self.causal_mask[:length, :length] if cache is None else cache.begin(length)
+        longest = length if cache is None else mask.shape[-1]
+        if longest > context_length:
+            raise MinlmError(f"a sequence of {longest} tokens is longer than the model's context of {context_length}.")
+
         x = self.token_embeddings(token_ids)  # (batch, seq, d_model)
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, x, mask, use_reentrant=False)
             else:
-                x = layer(x, mask)
-        return self.lm_head(self.ln_final(x))
+                x = layer(x, mask, None if cache is None else cache.layers[index])
+        return self.ln_final(x)
+
+    def new_cache(self, batch_size: int) -> KeyValueCache:
+        """An empty key/value cache for `batch_size` sequences."""
+        weight = self.lm_head.weight
+        num_layers, num_heads = self.config["num_layers"], self.config["num_heads"]
+        d_k = self.config["d_model"] // num_heads
+        return KeyValueCache(
+            batch_size, num_layers, num_heads, self.config["context_length"], d_k, weight.device, weight.dtype
+        )
 
     def num_parameters(self) -> int:
         """How many numbers training adjusts, embeddings included."""

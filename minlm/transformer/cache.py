@@ -1,0 +1,73 @@
+"""Keys and values of what a model has already read, so that the next token costs one position, not all."""
+
+import torch
+from torch import Tensor
+
+
+class LayerCache:
+    """Keys and values (batch, num_heads, context_length, d_k) of one attention layer.
+
+    Attributes:
+        positions: int64 (batch, 1, new), where in each row the new tokens go; set by `KeyValueCache.begin`.
+        longest: how many positions are in use in the longest row, the new ones included.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype):
+        self.keys = torch.zeros(shape, device=device, dtype=dtype)
+        self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.positions = torch.empty(0, dtype=torch.int64, device=device)
+        self.longest = 0
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new tokens' keys and values (batch, num_heads, new, d_k); return all (…, longest, d_k)."""
+        batch, heads = self.keys.shape[:2]
+        row = torch.arange(batch, device=self.keys.device)[:, None, None]
+        head = torch.arange(heads, device=self.keys.device)[:, None]  # row, head, positions: (batch, heads, new)
+        self.keys[row, head, self.positions] = keys.to(self.keys.dtype)
+        self.values[row, head, self.positions] = values.to(self.values.dtype)
+        return self.keys[:, :, : self.longest], self.values[:, :, : self.longest]
+
+
+class KeyValueCache:
+    """A `LayerCache` for each layer of a model; the rows of a batch may have read different numbers of tokens.
+
+    Rows are aligned at the left: token p of a row has position p, and what lies behind a row's length is masked.
+    So each row of a batch computes what it would compute alone.
+
+    Attributes:
+        lengths: int64 (batch,), tokens each row has read. Whoever calls the model adds how many were new.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        num_layers: int,
+        num_heads: int,
+        context_length: int,
+        d_k: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
+        shape = (batch_size, num_heads, context_length, d_k)
+        self.layers = [LayerCache(shape, device, dtype) for _ in range(num_layers)]
+        self.lengths = torch.zeros(batch_size, dtype=torch.int64, device=device)
+
+    def begin(self, new: int) -> Tensor:
+        """Say that each row continues with `new` tokens; return the mask (batch, 1, new, longest) for them."""
+        positions = self.lengths[:, None, None] + torch.arange(new, device=self.lengths.device)  # (batch, 1, new)
+        longest = int(positions.max()) + 1
+        for layer in self.layers:
+            layer.positions, layer.longest = positions, longest
+        return torch.arange(longest, device=positions.device) <= positions.unsqueeze(-1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these."""
+        self.lengths = self.lengths[rows]
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+    def replace(self, rows: Tensor, other: "KeyValueCache") -> None:
+        """Put the rows of `other` in the place of these."""
+        self.lengths[rows] = other.lengths
+        for layer, new in zip(self.layers, other.layers, strict=True):
+            layer.keys[rows], layer.values[rows] = new.keys, new.values
