@@ -10,3 +10,24 @@ from minlm.transformer.loss import cross_entropy_loss, softmax
 from minlm.transformer.model import TransformerBlock, TransformerLM
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
 from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer.sampling import generate
+
+__all__ = [
+    "AdamW",
+    "Embedding",
+    "Linear",
+    "MultiHeadSelfAttention",
+    "RMSNorm",
+    "RotaryPositionalEmbedding",
+    "SiLUFFN",
+    "SwiGLU",
+    "TransformerBlock",
+    "TransformerLM",
+    "cross_entropy_loss",
+    "generate",
+    "get_batch",
+    "get_lr_cosine_schedule",
+    "gradient_clipping",
+    "scaled_dot_product_attention",
+    "softmax",
+]

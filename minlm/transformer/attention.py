@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from minlm.errors import MinlmError
 from minlm.transformer.cache import LayerCache
-from minlm.transformer.loss import softmax
 from minlm.transformer.modules import Linear
 
 
@@ -67,7 +66,8 @@ def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor |
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.transpose(-2, -1)  # (..., queries, keys)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return softmax(scores, dim=-1).to(V.dtype) @ V
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)  # each row sums to 1
+    return weights.to(V.dtype) @ V
 
 
 class MultiHeadSelfAttention(nn.Module):

@@ -1,6 +1,7 @@
 """Softmax and the training loss, both stable for logits of any size."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -11,7 +12,10 @@ def softmax(x: Tensor, dim: int) -> Tensor:
 
 
 def cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log-likelihood in nats: logsumexp(logits) - logits[target], in float32.
+    """Mean negative log-likelihood in nats: the mean of logsumexp(logits) - logits[target], in float32.
+
+    torch's fused kernel computes it: written out with logsumexp and gather, a whole training step of the
+    quickstart model took 5 to 6 % longer, because the backward pass goes over the logits more often.
 
     Args:
         logits: (..., vocab), any floating dtype.
@@ -20,6 +24,4 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar, float32.
     """
-    logits = logits.float()
-    at_target = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return (torch.logsumexp(logits, dim=-1) - at_target).mean()
+    return F.cross_entropy(logits.float().reshape(-1, logits.shape[-1]), targets.reshape(-1))
