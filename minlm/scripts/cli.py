@@ -13,7 +13,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
     """Shows defaults, keeps the line breaks of the example."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, []):
+        if action.default is None or action.default is False or action.default in ([], ""):  # 0 is worth showing
             return action.help
         return super()._get_help_string(action)
 
