@@ -1,6 +1,7 @@
 """How good a model is, on text it has not seen."""
 
 import bz2
+import json
 import lzma
 import math
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minlm.errors import MinlmError
+from minlm.files import atomic_write
 from minlm.progress import Progress
 from minlm.transformer.batching import Tokens, evaluation_batches
 from minlm.transformer.device import autocast
@@ -81,6 +83,8 @@ def evaluate(
     Raises:
         MinlmError: the text is missing or empty, or the predicted tokens stand for no text at all.
     """
+    if batch_size < 1:
+        raise MinlmError(f"the batch size must be at least 1, not {batch_size}.")
     baseline = {
         "lzma_bits_per_byte": compressed_bits_per_byte(text_path, lzma.LZMACompressor),
         "bz2_bits_per_byte": compressed_bits_per_byte(text_path, bz2.BZ2Compressor),
@@ -100,6 +104,13 @@ def evaluate(
         "parameters": model.num_parameters(),
         "iteration": iteration,
     }
+
+
+def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
+    """Write what `evaluate` returned as JSON."""
+    with atomic_write(path) as handle:
+        json.dump(result, handle, indent=2)
+        handle.write("\n")
 
 
 def text_bytes(tokens: Tokens, tokenizer: "BPETokenizer") -> int:

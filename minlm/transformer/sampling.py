@@ -55,7 +55,11 @@ def generate(
 
 @torch.inference_mode()
 def generate_batch(
-    model: TransformerLM, requests: Sequence[Request], max_new_tokens: int, stop_token: int | None = None
+    model: TransformerLM,
+    requests: Sequence[Request],
+    max_new_tokens: int,
+    stop_token: int | None = None,
+    vocab_size: int | None = None,
 ) -> list[Tensor]:
     """Continue all prompts together.
 
@@ -67,6 +71,7 @@ def generate_batch(
         requests: what to generate; prompts of any lengths.
         max_new_tokens: tokens to add to each at most.
         stop_token: a text ends when this is drawn; it is not part of the result.
+        vocab_size: draw only ids below this, for a model with more ids than its tokenizer; None draws all.
 
     Returns:
         for each request int64 (prompt + new tokens,) on the CPU.
@@ -74,6 +79,8 @@ def generate_batch(
     Raises:
         MinlmError: an empty prompt, a token the model does not have, a temperature or top_p out of range.
     """
+    if max_new_tokens < 0:
+        raise MinlmError(f"the number of new tokens must be 0 or more, not {max_new_tokens}.")
     for request in requests:
         _check(request, model.config["vocab_size"])
     device = model.lm_head.weight.device
@@ -86,7 +93,7 @@ def generate_batch(
     cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
     with Progress(max_new_tokens, "generating", "tokens") as progress:
         for step in range(max_new_tokens):
-            tokens = sample_tokens(logits, temperatures[active], top_ps[active], draws[active, step])
+            tokens = sample_tokens(logits[:, :vocab_size], temperatures[active], top_ps[active], draws[active, step])
             going_on = [row for row, token in enumerate(tokens.tolist()) if token != stop_token]
             if len(going_on) < len(active):
                 active = [active[row] for row in going_on]

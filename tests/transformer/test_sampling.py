@@ -1,5 +1,7 @@
 """Generation: cached against uncached, the nucleus against its definition, independence of the texts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -45,7 +47,7 @@ def test_a_context_of_one_token():
     torch.manual_seed(0)
     model = TransformerLM(10, 1, 8, 1, 1, 8)
     ids = generate(model, [3], 5, temperature=0).tolist()
-    for now, following in zip(ids, ids[1:], strict=False):
+    for now, following in pairwise(ids):
         assert following == int(model(torch.tensor([[now]])).argmax())
 
 

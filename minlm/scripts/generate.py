@@ -1,0 +1,67 @@
+"""Print texts that a trained model writes."""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from minlm.progress import log
+from minlm.scripts import cli
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of this program."""
+    parser = cli.make_parser(
+        "nlm-generate",
+        "Continue a prompt with a trained model and print the text. The model's shape comes from its checkpoint.",
+        "nlm-generate --checkpoint results/model.pt --vocab_path data/tokenizer/vocab.json "
+        '--merges_path data/tokenizer/merges.txt --prompt "In those days" --temperature 0.8 --top_p 0.9',
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="the model (model.pt)")
+    parser.add_argument("--vocab_path", required=True, metavar="FILE", help="the vocabulary it was trained with")
+    parser.add_argument("--merges_path", required=True, metavar="FILE", help="the merges it was trained with")
+    parser.add_argument("--prompt", default="", help="text to continue; an empty prompt starts a new document")
+    parser.add_argument("--max_tokens", type=int, default=100, metavar="N", help="new tokens at most")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, metavar="T", help="below 1 is bolder, above 1 is wilder, 0 is greedy"
+    )
+    parser.add_argument(
+        "--top_p", type=float, metavar="P", help="draw from the most probable tokens that reach P (all if absent)"
+    )
+    parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="texts to write")
+    parser.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of the first text, the next has N + 1 (random if absent)"
+    )
+    return parser
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    from minlm.transformer.device import resolve_device
+    from minlm.transformer.loading import load_with_tokenizer
+    from minlm.transformer.samples import Setting, generate_samples, random_seed
+
+    model, tokenizer, _ = load_with_tokenizer(
+        arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
+    )
+    start = time.perf_counter()
+    samples = generate_samples(
+        model,
+        tokenizer,
+        prompts=[arguments.prompt] * arguments.num_samples,
+        settings=[Setting(arguments.temperature, arguments.top_p)],
+        max_new_tokens=arguments.max_tokens,
+        seed=random_seed() if arguments.seed is None else arguments.seed,
+    )
+    seconds = time.perf_counter() - start
+    print("\n\n".join(sample.text for sample in samples))
+    count = sum(sample.new_tokens for sample in samples)
+    log.info(f"{count} tokens in {seconds:.1f} s; --seed {samples[0].seed} writes the same again")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    cli.run(build_parser(), _work, argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A trained model together with the tokenizer it was trained with."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minlm.errors import MinlmError
+from minlm.files import sha256
+from minlm.tokenization import BPETokenizer
+from minlm.transformer.checkpoint import load_model
+from minlm.transformer.model import TransformerLM
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+def load_with_tokenizer(
+    checkpoint: str | Path,
+    vocab_path: str | Path,
+    merges_path: str | Path,
+    device: torch.device | str = "cpu",
+) -> tuple[TransformerLM, BPETokenizer, dict[str, Any]]:
+    """Load a checkpoint and its tokenizer, and make sure that they belong together.
+
+    Returns:
+        the model in evaluation mode, the tokenizer (with `<|endoftext|>` special), and what else the checkpoint
+        says (see `checkpoint.load_model`).
+
+    Raises:
+        MinlmError: a file is missing or damaged, or the model was trained with another tokenizer.
+    """
+    tokenizer = BPETokenizer.from_files(vocab_path, merges_path, special_tokens=[END_OF_TEXT])
+    model, info = load_model(checkpoint, device)
+    if info["tokenizer"] not in (None, sha256(vocab_path, merges_path)):
+        raise MinlmError(
+            f"{checkpoint} was trained with another tokenizer than {vocab_path} and {merges_path}; "
+            "give the files it was trained with."
+        )
+    largest = max(tokenizer.vocab)
+    if largest >= model.config["vocab_size"]:
+        raise MinlmError(
+            f"{vocab_path} has token ids up to {largest}, but the model in {checkpoint} only knows "
+            f"{model.config['vocab_size']}; give the files it was trained with."
+        )
+    return model.eval(), tokenizer, info
