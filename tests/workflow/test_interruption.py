@@ -1,0 +1,58 @@
+"""Killed at any moment: the next call completes, and its results are those of an undisturbed run."""
+
+import random
+import time
+
+from minlm.files import sha256
+
+MADE = (
+    "data/corpus/train.txt", "data/tokenizer/word_counts.npz", "data/tokenizer/vocab.json",
+    "data/tokenizer/merges.txt", "data/tokens/train.npy", "data/tokens/valid.npy", "results/model.pt",
+    "results/samples.txt", "results/evaluation.json",
+)  # fmt: skip
+
+
+def hashes(checkout):
+    return {path: sha256(checkout.folder / path) for path in MADE}
+
+
+def wait_for(path, process, seconds=120):
+    """Until the file is there; the log of a job appears when it starts to work."""
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def test_killed_in_tokenize_and_train_then_completed(finished, new_checkout):
+    checkout = new_checkout()
+    moments = random.Random(0)
+    for log, longest in [("tokenize_train.log", 0.3), ("train.log", 0.5), ("train.log", 1.0), ("train.log", 2.0)]:
+        (checkout.folder / "logs" / log).unlink(missing_ok=True)
+        process = checkout.start("all")
+        wait_for(checkout.folder / "logs" / log, process)
+        time.sleep(moments.uniform(0, longest))
+        checkout.kill(process)
+    checkout.run("all")
+    assert hashes(checkout) == hashes(finished)
+    assert checkout.stale() == {}
+    leftovers = [path for path in checkout.folder.rglob(".*") if path.name != ".snakemake" and "tmp" in path.name]
+    assert leftovers == []
+
+
+def test_two_undisturbed_runs_give_the_same_bytes(finished, new_checkout):
+    again = new_checkout()
+    again.run("all")
+    assert hashes(again) == hashes(finished)
+
+
+def test_a_second_workflow_in_the_same_folder_is_turned_away(new_checkout):
+    checkout = new_checkout()
+    process = checkout.start("all")
+    wait_for(checkout.folder / ".snakemake/minlm.lock", process)
+    output = checkout.run("results/samples.txt", status=1)
+    assert "another snakemake is working in this folder" in output
+    assert "Traceback" not in output
+    checkout.kill(process)
+    checkout.run("data/corpus/train.txt")  # the lock went with the process

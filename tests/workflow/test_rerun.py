@@ -1,0 +1,102 @@
+"""What re-runs: exactly the steps whose result depends on what changed (the table in docs/architecture.md)."""
+
+import os
+import time
+from contextlib import contextmanager
+
+import pytest
+
+TRAINED = {"train", "plot", "evaluate", "sample"}
+TOKENIZED = {"train_tokenizer", "tokenize"} | TRAINED
+MIXED = {"mix", "count_words"} | TOKENIZED
+
+
+@contextmanager
+def touched(path):
+    """The file with a new modification time, and then with the old one again."""
+    before = path.stat()
+    os.utime(path, (time.time(), time.time()))
+    yield
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.stale() == {}
+    assert "Nothing to be done" in finished.run("all")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    {
+        "sampling={prompts: [The dog]}": {"sample"},
+        "sampling={settings: [{temperature: 0}]}": {"sample"},
+        "sampling={seed: 3}": {"sample"},
+        "training={lr_max: 2e-3}": TRAINED,
+        "training={seed: 3}": TRAINED,
+        "training={eval_interval: 50}": TRAINED,
+        "model={d_ff: 48}": TRAINED,
+        "model={no_rope: true}": TRAINED,
+        "tokenizer={vocab_size: 290}": TOKENIZED,
+        "tokenizer={output_dtype: int32}": TOKENIZED - {"train_tokenizer"},
+        "corpus={target_total_words: 1000}": MIXED,
+        "corpus={files: {documents: blank_line}}": {"collect_files"} | MIXED,
+        # how it runs, not what it makes
+        "training={device: cpu}": set(),
+        "training={save_interval: 77}": set(),
+        "training={log_to_wandb: true}": set(),
+        "ancients={request_delay: 7}": set(),
+        "ancients={max_books: 7}": set(),
+        "corpus={sample: {valid_every: 7}}": set(),
+    }.items(),
+)
+def test_a_changed_value_re_runs_what_depends_on_it(finished, change, expected):
+    assert set(finished.stale("--config", change)) == expected
+
+
+@pytest.mark.parametrize("option", ["--cores=1", "--printshellcmds", "--keep-going"])
+def test_options_of_the_call_re_run_nothing(finished, option):
+    assert finished.stale(option) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    {
+        "texts/train.txt": {"collect_files"} | MIXED,
+        "data/files/train.txt": MIXED,
+        "data/corpus/train.txt": MIXED - {"mix"},
+        "data/corpus/valid.txt": {"tokenize"} | TRAINED,
+        "data/tokenizer/word_counts.npz": TOKENIZED,
+        "data/tokenizer/vocab.json": TOKENIZED - {"train_tokenizer"},
+        "data/tokens/train.npy": TRAINED,
+        "data/tokens/valid.npy": TRAINED,
+        "results/model.pt": {"evaluate", "sample"},
+        "results/metrics.csv": {"plot"},
+        "results/samples.txt": set(),
+    }.items(),
+)
+def test_a_touched_file_re_runs_what_is_behind_it(finished, path, expected):
+    """Small and unchanged as these files are: a touch counts."""
+    with touched(finished.folder / path):
+        assert set(finished.stale()) == expected
+
+
+def test_only_what_is_asked_for(finished):
+    """`touch data/tokens/train.npy` and asking for the samples trains and samples, and draws no plots."""
+    with touched(finished.folder / "data/tokens/train.npy"):
+        assert finished.stale(target="results/samples.txt") == {"train": 1, "sample": 1}
+
+
+def test_one_more_text_file_collects_again(finished):
+    new = finished.folder / "texts/train2.txt"
+    new.write_text("One more document.\n")
+    assert set(finished.stale()) == {"collect_files"} | MIXED
+    new.unlink()
+
+
+def test_a_deleted_intermediate_file_is_not_missed_and_a_deleted_result_is_made_again(finished):
+    counts, samples = finished.folder / "data/tokenizer/word_counts.npz", finished.folder / "results/samples.txt"
+    counts.rename(counts.with_suffix(".away"))
+    samples.rename(samples.with_suffix(".away"))
+    assert set(finished.stale()) == {"sample"}
+    counts.with_suffix(".away").rename(counts)
+    samples.with_suffix(".away").rename(samples)

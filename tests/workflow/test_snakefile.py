@@ -1,0 +1,64 @@
+"""The Snakefile as Snakemake and its linter see it."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+
+def snakemake(*arguments, cwd=ROOT):
+    return subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
+    """`Shell command directly uses variable`: the device, the pause between requests, W&B and the interval of saving
+    stand outside `params` on purpose, so that changing them re-runs nothing.
+    """
+    report = json.loads(snakemake("--lint", "json").stdout)
+    lints = {lint["title"] for place in (*report["rules"], *report["snakefiles"]) for lint in place["lints"]}
+    outside = {re.search(r"variable (\w+)", title)[1] for title in lints if "variable" in title}
+    assert {title for title in lints if "directly uses variable" not in title} == set()
+    assert outside == {"DEVICE", "DELAY", "WANDB", "SAVING"}
+
+
+def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script():
+    rules = {}
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.M | re.S):
+            rules[name] = body
+    assert len(rules) > 10
+    for name, body in rules.items():
+        for directive in ("log", "benchmark", "message", "threads", "resources", "conda", "shell"):
+            assert re.search(rf"^    {directive}:", body, re.M), f"{name} lacks {directive}"
+        (script,) = re.findall(r"python -m minlm\.scripts\.(\w+)", body)
+        assert (ROOT / f"minlm/scripts/{script}.py").is_file()
+
+
+@pytest.mark.parametrize("preset", ["tinystories", "ancients"])
+def test_presets_plan(preset, tmp_path):
+    output = snakemake(
+        "-n", "results/samples.txt", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
+        "--configfile", str(ROOT / "config.yaml"), str(ROOT / f"workflow/presets/{preset}.yaml"),
+    ).stdout  # fmt: skip
+    rules = set(re.findall(r"^(\w+) +\d+$", output, re.M))
+    assert {"download_tinystories", "mix", "train", "sample"} <= rules
+    assert ({"catalog", "selection", "build_ancients"} <= rules) == (preset == "ancients")
+
+
+def test_a_configuration_error_is_a_short_block_without_traceback():
+    result = snakemake("-n", "--cores", "1", "--config", "model={d_modle: 3, num_heads: 5}", "smapling={seed: 1}")
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    start = lines.index("Error: the configuration has 2 problems:")
+    assert [line.split(":")[0].strip() for line in lines[start + 1 :]] == ["model.d_modle", "smapling"]
+    assert "Did you mean model.d_model?" in lines[start + 1]
+
+
+def test_default_profile_is_loaded_by_itself():
+    profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
+    assert profile["max-checksum-file-size"] == 0
+    assert "profiles/default" in snakemake("-n", "--cores", "1").stderr
