@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from minlm.errors import MinlmError
-from minlm.files import sha256
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.checkpoint import load_model
 from minlm.transformer.model import TransformerLM
@@ -31,7 +30,7 @@ def load_with_tokenizer(
     """
     tokenizer = BPETokenizer.from_files(vocab_path, merges_path, special_tokens=[END_OF_TEXT])
     model, info = load_model(checkpoint, device)
-    if info["tokenizer"] not in (None, sha256(vocab_path, merges_path)):
+    if info["tokenizer"] not in (None, tokenizer.fingerprint):
         raise MinlmError(
             f"{checkpoint} was trained with another tokenizer than {vocab_path} and {merges_path}; "
             "give the files it was trained with."

@@ -61,7 +61,7 @@ def generate_samples(
     end_of_text = tokenizer.encode(END_OF_TEXT)[0]
     drafts = [(prompt, setting) for prompt in prompts for setting in settings]
     requests = [
-        Request(_encode(tokenizer, prompt) or [end_of_text], setting.temperature, setting.top_p, seed + index)
+        Request(tokenizer.encode(prompt) or [end_of_text], setting.temperature, setting.top_p, seed + index)
         for index, (prompt, setting) in enumerate(drafts)
     ]
     results = generate_batch(model, requests, max_new_tokens, end_of_text, vocab_size=max(tokenizer.vocab) + 1)
@@ -76,14 +76,6 @@ def generate_samples(
 def random_seed() -> int:
     """A seed from the operating system's randomness, short enough to type."""
     return secrets.randbelow(10**6)
-
-
-def _encode(tokenizer: BPETokenizer, prompt: str) -> list[int]:
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise MinlmError(f"the prompt is not valid UTF-8 at character {error.start}.") from error
-    return tokenizer.encode(prompt)
 
 
 def write_samples(path: str | Path, samples: Sequence[Sample], title: str) -> None:

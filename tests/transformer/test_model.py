@@ -51,7 +51,9 @@ def as_llama(model: TransformerLM) -> LlamaForCausalLM:
             "mlp.gate_proj": "ffn.w1", "mlp.down_proj": "ffn.w2", "mlp.up_proj": "ffn.w3",
         }.items():  # fmt: skip
             weight = ours[f"layers.{i}.{our_name}.weight"]
-            theirs[f"model.layers.{i}.{their_name}.weight"] = halves(weight) if "q_p" in our_name or "k_p" in our_name else weight
+            theirs[f"model.layers.{i}.{their_name}.weight"] = (
+                halves(weight) if "q_p" in our_name or "k_p" in our_name else weight
+            )
     llama.load_state_dict(theirs)
     return llama
 
@@ -86,7 +88,17 @@ def test_config_rebuilds_the_model(switch):
 
 def test_state_dict_names_and_number_of_parameters():
     model = make_model()
-    block = ["ln1", "attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.output_proj", "ln2", "ffn.w1", "ffn.w2", "ffn.w3"]
+    block = [
+        "ln1",
+        "attn.q_proj",
+        "attn.k_proj",
+        "attn.v_proj",
+        "attn.output_proj",
+        "ln2",
+        "ffn.w1",
+        "ffn.w2",
+        "ffn.w3",
+    ]
     layers = {f"layers.{i}.{part}.weight" for i in range(3) for part in block}
     assert set(model.state_dict()) == {"token_embeddings.weight", "ln_final.weight", "lm_head.weight"} | layers
     assert model.num_parameters() == 2 * 61 * 32 + 32 + 3 * (2 * 32 + 4 * 32 * 32 + 3 * 32 * 40)
