@@ -1,0 +1,100 @@
+"""vocab.json and merges.txt, spelled as GPT-2 spells them, so that other tokenizer libraries load them unchanged.
+
+vocab.json maps each token to its id; merges.txt has a pair of tokens a line, in the order of training. Bytes are
+spelled as one printable character each (a space is "Ġ"), so any byte survives, and a space can part the pair.
+"""
+
+import json
+from pathlib import Path
+from typing import IO
+
+from minlm.errors import MinlmError
+
+Merge = tuple[bytes, bytes]
+
+
+def _byte_characters() -> list[str]:
+    """The character for each byte: itself if it is printable Latin-1, else the next free one from U+0100 on."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+BYTE_CHARACTERS = _byte_characters()
+_BYTE_OF_CHARACTER = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
+
+
+def spell(token: bytes) -> str:
+    """A token as it stands in the files: `b" the"` is "Ġthe"."""
+    return "".join(BYTE_CHARACTERS[byte] for byte in token)
+
+
+def unspell(characters: str) -> bytes:
+    """The token for its spelling; raises `KeyError` for a character that spells no byte."""
+    return bytes(_BYTE_OF_CHARACTER[character] for character in characters)
+
+
+def write_vocab(file: IO[str], vocab: dict[int, bytes]) -> None:
+    """Write vocab.json, a token a line, in the order of the ids."""
+    json.dump({spell(vocab[index]): index for index in sorted(vocab)}, file, ensure_ascii=False, indent=0)
+    file.write("\n")
+
+
+def write_merges(file: IO[str], merges: list[Merge]) -> None:
+    """Write merges.txt; its first line is the version that GPT-2's reader skips."""
+    file.write("#version: 0.2\n")
+    file.writelines(f"{spell(first)} {spell(second)}\n" for first, second in merges)
+
+
+def read_vocab(path: str | Path) -> dict[int, bytes]:
+    """Read vocab.json: id → token.
+
+    Raises:
+        MinlmError: missing, damaged, not a vocabulary, or one id for two tokens.
+    """
+    try:
+        entries = json.loads(_read(path))
+    except ValueError as error:
+        raise MinlmError(f"{path} is damaged, it is not JSON: {error}") from error
+    if not isinstance(entries, dict):
+        raise MinlmError(f"{path} is not a vocabulary: it must be one JSON object of token: id")
+    vocab: dict[int, bytes] = {}
+    for token, index in entries.items():
+        if type(index) is not int or index < 0:
+            raise MinlmError(f"{path}: the id of token {token!r} is {index!r}, not a whole number from 0 on")
+        if index in vocab:
+            raise MinlmError(f"{path}: the tokens {spell(vocab[index])!r} and {token!r} have the same id {index}")
+        try:
+            vocab[index] = unspell(token)
+        except KeyError as error:
+            raise MinlmError(f"{path}: token {token!r} has the character {error}, which spells no byte") from error
+    return vocab
+
+
+def read_merges(path: str | Path) -> list[Merge]:
+    """Read merges.txt, with or without the version line.
+
+    Raises:
+        MinlmError: missing, not UTF-8, or a line is not two tokens with one space between; names the line.
+    """
+    lines = _read(path).removesuffix("\n").split("\n")
+    first = 2 if lines[0].startswith("#version") else 1
+    merges = []
+    for number, line in enumerate(lines[first - 1 :] if lines != [""] else [], start=first):
+        try:
+            left, right = map(unspell, line.split(" "))
+            if not (left and right):
+                raise ValueError
+        except (ValueError, KeyError) as error:
+            raise MinlmError(f"{path}, line {number}: {line!r} is not two tokens with a space between") from error
+        merges.append((left, right))
+    return merges
+
+
+def _read(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MinlmError(f"there is no file {path}; train_tokenizer makes it") from error
+    except UnicodeDecodeError as error:
+        raise MinlmError(f"{path} is damaged: it is not UTF-8 at offset {error.start}") from error
