@@ -1,0 +1,182 @@
+"""Polite and patient HTTP: who we are, retries with bounds, and a pause between any two requests."""
+
+import fcntl
+import importlib.metadata
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, MaxRetryError, NewConnectionError
+from urllib3.util.retry import Retry
+
+from minlm.errors import MinlmError
+from minlm.progress import log
+
+USER_AGENT = (
+    f"minlm/{importlib.metadata.version('minlm')} (trains small language models; reads each file once) python-requests"
+)
+TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces of an answer
+RETRIES = 6
+BACKOFF_SECONDS = 1.0  # doubled with each retry: 0, 2, 4, 8, 16, 32
+LONGEST_RETRY_AFTER = 120.0
+
+BROKEN_OFF = (
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+)
+
+
+class FetchError(MinlmError):
+    """A server gave no usable answer, however often it was asked."""
+
+
+class UnreachableError(MinlmError):
+    """No connection to the server at all: the network, not this address, is at fault."""
+
+
+class Pace:
+    """At most one request per `delay` seconds, in all processes that name the same file together.
+
+    Args:
+        path: a small file that holds the time of the last request; None paces this process alone.
+        delay: seconds from one request to the next.
+    """
+
+    def __init__(self, delay: float, path: str | Path | None = None):
+        self.delay = delay
+        self.path = Path(path) if path is not None else None
+        self.last = 0.0
+
+    def wait(self) -> None:
+        """Return when the next request may be sent."""
+        if self.path is None:
+            self.last = self._sleep_after(self.last)
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the others queue here while one sleeps
+            file.seek(0)
+            now = self._sleep_after(float(file.read() or 0))
+            file.truncate(0)
+            file.write(repr(now))
+
+    def _sleep_after(self, last: float) -> float:
+        passed = time.time() - last
+        if 0 <= passed < self.delay:  # negative: the clock was set back
+            time.sleep(self.delay - passed)
+        return time.time()
+
+
+def make_session(pace: Pace | None = None) -> requests.Session:
+    """A session that retries 429, 5xx, resets and timeouts, and waits for `pace` before each request it sends."""
+    wait = pace.wait if pace is not None else lambda: None
+    retry = _PacedRetry(
+        total=RETRIES,
+        backoff_factor=BACKOFF_SECONDS,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET",),
+        raise_on_status=False,
+    )
+    retry.wait = wait
+    session = requests.Session()
+    session.headers["User-Agent"] = USER_AGENT
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _PacedAdapter(wait, max_retries=retry))
+    return session
+
+
+def get(session: requests.Session, url: str, **options: Any) -> requests.Response:
+    """GET one answer of status 2xx or 416 (a range behind the end); with `stream=True` its body is still to be read.
+
+    Raises:
+        UnreachableError: no connection could be made.
+        FetchError: no answer, or one of another status, that outlasted the retries.
+        One of BROKEN_OFF: the body broke off, which is the caller's to retry.
+    """
+    try:
+        response = session.get(url, timeout=TIMEOUT, **options)
+    except requests.exceptions.RequestException as error:
+        cause = error.args[0] if error.args else error
+        if isinstance(error, BROKEN_OFF) and not isinstance(cause, MaxRetryError):
+            raise  # the body broke off
+        reason = cause.reason if isinstance(cause, MaxRetryError) else error
+        if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
+            raise UnreachableError(
+                f"cannot reach the server of {url} ({reason}); check the network and the address"
+            ) from error
+        raise FetchError(f"{url}: no answer ({reason})") from error
+    if response.ok or response.status_code == 416:
+        return response
+    raise FetchError(f"{url}: the server answers {response.status_code} {response.reason}")
+
+
+def fetch(session: requests.Session, url: str) -> requests.Response:
+    """GET one answer with its whole body in memory; a body that breaks off is asked for again.
+
+    Raises:
+        UnreachableError, FetchError: as in `get`.
+    """
+    for attempt in range(RETRIES):
+        try:
+            return get(session, url)
+        except BROKEN_OFF as error:
+            log.info(f"{url}: {describe_break(error)}; asking again")
+            last = error
+            time.sleep(BACKOFF_SECONDS * 2**attempt)
+    raise FetchError(f"{url}: {describe_break(last)}, {RETRIES} times in a row")
+
+
+def is_web_page(response: requests.Response, start: bytes) -> bool:
+    """Whether an answer that begins with the bytes `start` is HTML, as a network's log-in page is."""
+    content_type = response.headers.get("Content-Type", "").lower()
+    return content_type.startswith(("text/html", "application/xhtml")) or start.lstrip().lower().startswith(
+        (b"<!doctype html", b"<html")
+    )
+
+
+def describe_break(error: Exception) -> str:
+    """What went wrong in the middle of an answer, in a few words."""
+    if isinstance(error, requests.exceptions.Timeout):
+        return "the answer timed out"
+    return "the answer broke off"
+
+
+class _PacedRetry(Retry):
+    """urllib3's retry policy, but no wait is endless and each retry waits its turn like any request."""
+
+    wait: Callable[[], None]
+
+    def new(self, **changes: Any) -> "_PacedRetry":
+        retry = super().new(**changes)
+        retry.wait = self.wait
+        return retry
+
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        try:
+            seconds = super().get_retry_after(response)
+        except InvalidHeader:
+            seconds = None
+        return None if seconds is None else min(seconds, LONGEST_RETRY_AFTER)
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        status = f"answer {response.status}" if response is not None else "no answer"
+        log.info(f"{status}; trying again ({self.total} tries left)")
+        super().sleep(response)
+        self.wait()
+
+
+class _PacedAdapter(HTTPAdapter):
+    """Waits before each request; redirects come through here one by one."""
+
+    def __init__(self, wait: Callable[[], None], **options: Any):
+        self.wait = wait
+        super().__init__(**options)
+
+    def send(self, *arguments: Any, **options: Any) -> requests.Response:
+        self.wait()
+        return super().send(*arguments, **options)
