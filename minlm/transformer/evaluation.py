@@ -6,7 +6,7 @@ import lzma
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +16,10 @@ from torch import Tensor
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
+from minlm.tokenization import BPETokenizer
 from minlm.transformer.batching import Tokens, evaluation_batches
 from minlm.transformer.device import autocast
 from minlm.transformer.model import TransformerLM
-
-if TYPE_CHECKING:
-    from minlm.tokenization import BPETokenizer
 
 BLOCK = 1 << 20  # bytes of text read at a time
 
@@ -57,7 +55,7 @@ def _summed_nats(logits: Tensor, targets: Tensor) -> Tensor:
 def evaluate(
     model: TransformerLM,
     tokens: Tokens,
-    tokenizer: "BPETokenizer",
+    tokenizer: BPETokenizer,
     text_path: str | Path,
     *,
     batch_size: int = 32,
@@ -113,7 +111,7 @@ def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
         handle.write("\n")
 
 
-def text_bytes(tokens: Tokens, tokenizer: "BPETokenizer") -> int:
+def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
     """How many bytes of text all tokens but the first stand for; special tokens stand for none."""
     special = {token.encode() for token in tokenizer.special_tokens}
     bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)

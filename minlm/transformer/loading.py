@@ -5,12 +5,11 @@ from typing import Any
 
 import torch
 
+from minlm.corpus.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.checkpoint import load_model
 from minlm.transformer.model import TransformerLM
-
-END_OF_TEXT = "<|endoftext|>"
 
 
 def load_with_tokenizer(
@@ -28,7 +27,7 @@ def load_with_tokenizer(
     Raises:
         MinlmError: a file is missing or damaged, or the model was trained with another tokenizer.
     """
-    tokenizer = BPETokenizer.from_files(vocab_path, merges_path, special_tokens=[END_OF_TEXT])
+    tokenizer = BPETokenizer.from_files(vocab_path, merges_path, special_tokens=[SEPARATOR])
     model, info = load_model(checkpoint, device)
     if info["tokenizer"] not in (None, tokenizer.fingerprint):
         raise MinlmError(

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minlm.corpus.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.tokenization import BPETokenizer
-from minlm.transformer.loading import END_OF_TEXT
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.sampling import Request, generate_batch
 
@@ -58,7 +58,9 @@ def generate_samples(
 
     The first sample has the seed `seed`, the next `seed + 1` and so on. An empty prompt starts a new document.
     """
-    end_of_text = tokenizer.encode(END_OF_TEXT)[0]
+    if not prompts or not settings:
+        raise MinlmError("nothing to write: give at least 1 prompt and 1 setting.")
+    end_of_text = tokenizer.encode(SEPARATOR)[0]
     drafts = [(prompt, setting) for prompt in prompts for setting in settings]
     requests = [
         Request(tokenizer.encode(prompt) or [end_of_text], setting.temperature, setting.top_p, seed + index)
