@@ -25,7 +25,8 @@ LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
 
 def load_schema(path: str | Path) -> Config:
     """Read the JSON schema (written as YAML)."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it is: 10 times as fast
+    return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=loader)
 
 
 def resolve(config: Config, schema: Config) -> Config:
