@@ -55,7 +55,7 @@ def _work(arguments: argparse.Namespace) -> None:
     seconds = time.perf_counter() - start
     print("\n\n".join(sample.text for sample in samples))
     count = sum(sample.new_tokens for sample in samples)
-    log.info(f"{count} tokens in {seconds:.1f} s; --seed {samples[0].seed} writes the same again")
+    log.info(f"{count} tokens in {seconds:.2f} s; --seed {samples[0].seed} writes the same again")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

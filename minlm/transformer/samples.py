@@ -86,10 +86,11 @@ def write_samples(path: str | Path, samples: Sequence[Sample], title: str) -> No
         handle.write(f"{title}\n")
         for sample in samples:
             top_p = "none" if sample.setting.top_p is None else sample.setting.top_p
+            text = sample.text.strip("\n")  # a new document begins behind the separator's line end
             length = f"{sample.new_tokens} new tokens" + (", then the end" if sample.ended else "")
             handle.write(
                 f"\n\n{'=' * WIDTH}\n"
                 f'prompt: "{sample.prompt}"\n'
                 f"temperature {sample.setting.temperature}, top_p {top_p}, seed {sample.seed} ({length})\n"
-                f"{'-' * WIDTH}\n{sample.text}\n"
+                f"{'-' * WIDTH}\n{text}\n"
             )

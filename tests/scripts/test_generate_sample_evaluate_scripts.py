@@ -109,7 +109,7 @@ def test_a_sample_can_be_made_again_with_generate(trained, tmp_path, capfd):
     flags = ["--prompt", "end", "--temperature", "0.7", "--top_p", "0.9", "--max_tokens", "9", "--seed", "7"]
     capfd.readouterr()
     generate.main([*trained.flags, *flags])
-    assert capfd.readouterr().out in (tmp_path / "samples.txt").read_text(encoding="utf-8")
+    assert capfd.readouterr().out.strip("\n") in (tmp_path / "samples.txt").read_text(encoding="utf-8")
 
 
 def test_evaluate_writes_json(trained, tmp_path, capfd):

@@ -77,8 +77,8 @@ def test_random_seeds_differ():
 
 def test_the_file_of_samples(tmp_path):
     samples = [
-        Sample("In those", Setting(0.7, 0.9), 3, "In those days\nthere was", 5, ended=False),
-        Sample("", Setting(1.0, None), 4, "Größe", 2, ended=True),
+        Sample("In those", Setting(0.7, 0.9), 3, "In those days\nthere was\n", 5, ended=False),
+        Sample("", Setting(1.0, None), 4, "\nGröße", 2, ended=True),
     ]
     write_samples(tmp_path / "new" / "samples.txt", samples, "Samples of a test")
     lines = (tmp_path / "new" / "samples.txt").read_text(encoding="utf-8").split("\n")
