@@ -13,7 +13,7 @@ from minlm.progress import log
 from minlm.tokenization.files import Merge, read_merges, read_vocab, write_merges, write_vocab
 from minlm.tokenization.pretokenize import PreTokenizer, find_words
 
-# Words are so often the same that most of a text is looked up. Both bounds keep the memory below about 30 MB.
+# Words are so often the same that most of a text is looked up. Both bounds keep the memory below 60 MB.
 CACHED_WORDS = 1 << 16
 CACHED_WORD_CHARS = 64
 
@@ -50,10 +50,10 @@ class BPETokenizer:
                 ids[token.encode()] = index = max(self.vocab, default=-1) + 1
                 self.vocab[index] = token.encode()
         self._special_ids = {token: ids[token.encode()] for token in self.special_tokens}
-        self._merge_ranks = _rank_merges(self.merges, ids)
         if missing := [byte for byte in range(256) if bytes([byte]) not in ids]:
             raise MinlmError(f"the vocabulary lacks the byte 0x{missing[0]:02x}, so not every text could be encoded")
         self._byte_ids = [ids[bytes([byte])] for byte in range(256)]
+        self._merge_ranks = _rank_merges(self.merges, ids)
         self._cache: dict[str, list[int]] = {}
 
     @classmethod

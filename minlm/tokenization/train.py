@@ -96,11 +96,12 @@ def _pop_best(heap: list[_Candidate], pair_counts: dict[Pair, int]) -> Pair | No
     while heap:
         best = heapq.heappop(heap)
         count = pair_counts[best.pair]
+        if count == 0:
+            continue
         if count == best.count:
             return best.pair
-        if count > 0:
-            best.count = count
-            heapq.heappush(heap, best)
+        best.count = count
+        heapq.heappush(heap, best)
     return None
 
 
