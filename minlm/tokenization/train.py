@@ -14,6 +14,7 @@ from minlm.files import atomic_write
 from minlm.progress import Progress, log
 from minlm.tokenization.files import Merge, write_merges, write_vocab
 from minlm.tokenization.pretokenize import PreTokenizer
+from minlm.tokenization.text import total_bytes
 from minlm.tokenization.word_counts import Stopwatch, count_words
 
 Pair = tuple[int, int]
@@ -182,7 +183,8 @@ def train_tokenizer(
     Raises:
         MinlmError: see `count_words` and `train_bpe`; or the files cannot be written.
     """
-    initial_vocab(vocab_size, special_tokens)  # complains before any work is done
+    initial_vocab(vocab_size, special_tokens)  # these two complain before any work is done
+    total_bytes([input_file])
     prefix = f"{Path(input_file).stem}_" if prefix is None else prefix
     vocab_path, merges_path = (Path(output_dir) / f"{prefix}{name}" for name in ("vocab.json", "merges.txt"))
     stopwatch = Stopwatch()

@@ -126,3 +126,9 @@ def test_a_failed_run_leaves_no_files(tmp_path):
     with pytest.raises(MinlmError, match="offset 5"):
         train_tokenizer(tmp_path / "bad.txt", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_missing_text_is_found_before_any_work(tmp_path):
+    with pytest.raises(MinlmError, match="there is no file"):
+        train_tokenizer(tmp_path / "missing.txt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
