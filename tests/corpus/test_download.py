@@ -294,7 +294,7 @@ def test_file_too_large_for_the_disk(server, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (AFTER, limits[1]))
     try:
-        with pytest.raises(MinlmError, match="cannot write .* too large"):
+        with pytest.raises(MinlmError, match="too large"):
             download(server.url, tmp_path / "file", SHA256)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,0 +1,83 @@
+"""Fetching one book from Project Gutenberg, and finding out how its bytes spell text."""
+
+import codecs
+import csv
+import re
+from pathlib import Path
+
+from minlm.corpus import web
+from minlm.corpus.gutendex import pace_file
+from minlm.errors import MinlmError
+from minlm.files import atomic_write
+
+
+def fetch_book(selection: str | Path, gutenberg_id: int, output: str | Path, request_delay: float) -> str:
+    """Fetch a book of the selection and write it as UTF-8.
+
+    If the server gives no usable text, however often it is asked, the output is empty and the reason is in
+    `failed/ID.txt` beside the folder of the output; the other books go on, and `build` decides whether enough
+    of them came. Delete the empty file to try again.
+
+    Returns:
+        What happened, for the log.
+
+    Raises:
+        MinlmError: the book is not selected, or the server cannot be reached at all.
+    """
+    output = Path(output)
+    record = output.parent.with_name("failed") / f"{gutenberg_id}.txt"
+    url, charset = _address(selection, gutenberg_id)
+    try:
+        with web.make_session(web.Pace(request_delay, pace_file(selection))) as session:
+            response = web.fetch(session, url)
+        body = response.content
+        if web.is_web_page(response, body[:1000]):
+            raise web.FetchError(f"{url}: the server sent a web page instead of the text")
+        if b"\0" in body[:1000] or not body.strip():
+            raise web.FetchError(f"{url}: the server sent {'something else than text' if body else 'nothing'}")
+    except web.FetchError as error:
+        with atomic_write(record) as out:
+            out.write(f"{error}\n")
+        with atomic_write(output):
+            pass
+        return f"failed, and was recorded in {record}: {error}"
+    text, used = decode(body, charset)
+    with atomic_write(output) as out:
+        out.write(text)
+    record.unlink(missing_ok=True)
+    return f"{len(body):,} bytes of {used} from {url}"
+
+
+def decode(body: bytes, declared: str = "") -> tuple[str, str]:
+    """Decode a book by its declared charset, unless the bytes show that it is another one.
+
+    Bytes beyond ASCII that are valid UTF-8 are UTF-8, whatever was declared. Else the declared charset is
+    tried, then the one that the book itself names, then Windows-1252, which is also what ISO-8859-1 with
+    typographic quotes is. A few broken characters in UTF-8 are replaced by U+FFFD.
+
+    Returns:
+        The text with LF line ends, and the charset used.
+    """
+    named = re.search(rb"(?i)character set encoding:\s*([\w-]+)", body[:5000])
+    for charset in ("utf-8-sig", declared, named[1].decode() if named else "", "cp1252", "iso-8859-1"):
+        try:
+            used = codecs.lookup(charset).name
+            if used == "iso8859-1" and charset != "iso-8859-1" and re.search(rb"[\x80-\x9f]", body):
+                continue  # control characters there, quotes and dashes in Windows-1252
+            text = body.decode(used)
+            break
+        except (LookupError, UnicodeDecodeError):
+            if charset == "utf-8-sig":
+                mended = body.decode("utf-8-sig", errors="replace")
+                if mended.count("\ufffd") * 10 < len(re.findall(r"[^\x00-\x7f]", mended)):
+                    text, used = mended, "utf-8 (with broken characters)"
+                    break
+    return text.replace("\r\n", "\n").replace("\r", "\n"), used.removesuffix("-sig")
+
+
+def _address(selection: str | Path, gutenberg_id: int) -> tuple[str, str]:
+    with open(selection, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["gutenberg_id"] == str(gutenberg_id) and row["text_url"]:
+                return row["text_url"], row["charset"]
+    raise MinlmError(f"book {gutenberg_id} has no text in {selection}; check the number, or include it by id")
