@@ -25,6 +25,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         MinlmError: the folder is read-only, the disk is full, or the like.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise MinlmError(f"cannot write {path}: it is there already and is no plain file. Give another name.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,15 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("name", ["folder", "pipe"])
+def test_folders_and_devices_are_never_replaced(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(MinlmError, match="no plain file"), atomic_write(tmp_path / name):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+
+
 def test_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

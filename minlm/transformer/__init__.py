@@ -1,4 +1,4 @@
-"""The model, its training and its use."""
+"""The model, its training and its use; docs/model.md says in which order to read."""
 
 from minlm.transformer.attention import (
     MultiHeadSelfAttention,
@@ -6,6 +6,7 @@ from minlm.transformer.attention import (
     scaled_dot_product_attention,
 )
 from minlm.transformer.batching import get_batch
+from minlm.transformer.checkpoint import load_checkpoint, save_checkpoint
 from minlm.transformer.loss import cross_entropy_loss, softmax
 from minlm.transformer.model import TransformerBlock, TransformerLM
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
@@ -28,6 +29,8 @@ __all__ = [
     "get_batch",
     "get_lr_cosine_schedule",
     "gradient_clipping",
+    "load_checkpoint",
+    "save_checkpoint",
     "scaled_dot_product_attention",
     "softmax",
 ]

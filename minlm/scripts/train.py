@@ -1,0 +1,173 @@
+"""Train a model on token files; an interrupted run goes on where it was."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minlm.scripts import cli
+
+MODEL = (
+    "vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff", "rope_theta", "embedding_std",
+    "flash_attention", "disable_rmsnorm", "post_norm", "no_rope", "silu_ffn",
+)  # fmt: skip
+TRAINING = (
+    "batch_size", "total_tokens", "lr_max", "lr_min", "warmup_iters", "weight_decay", "max_grad_norm", "beta1", "beta2",
+    "eps", "seed", "dtype", "gradient_checkpointing", "eval_interval", "save_interval",
+)  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of this program."""
+    parser = cli.make_parser(
+        "nlm-train",
+        "Train a Transformer language model. The defaults are the reference run. A run that was interrupted, in "
+        "whatever way, goes on from its last in-progress checkpoint when the same command is given again.",
+        "nlm-train --train_tokens data/tokens/train.npy --val_tokens data/tokens/valid.npy --vocab_size 10000 \\\n"
+        "    --context_length 256 --checkpoint_path results/model.pt --log_csv results/metrics.csv",
+    )
+    _data_flags(parser.add_argument_group("data"))
+    _model_flags(parser.add_argument_group("model"))
+    _training_flags(parser.add_argument_group("training"))
+    _run_flags(parser.add_argument_group("running and output"))
+    return parser
+
+
+def _data_flags(group: Any) -> None:
+    group.add_argument("--train_tokens", nargs="+", required=True, metavar="NPY", help="training tokens (or shards)")
+    group.add_argument("--val_tokens", nargs="+", required=True, metavar="NPY", help="validation tokens (or shards)")
+    group.add_argument("--vocab_path", metavar="JSON", help="the tokenizer's vocabulary: checks that it fits, puts its")
+    group.add_argument("--merges_path", metavar="TXT", help="fingerprint into the model, adds bits/byte to the metrics")
+
+
+def _model_flags(group: Any) -> None:
+    group.add_argument("--vocab_size", type=int, default=10000, help="number of token ids")
+    group.add_argument("--context_length", type=int, default=1024, help="tokens the model sees at once")
+    group.add_argument("--d_model", type=int, default=512, help="width of the residual stream")
+    group.add_argument("--num_layers", type=int, default=4, help="Transformer blocks")
+    group.add_argument("--num_heads", type=int, default=16, help="attention heads; divides d_model")
+    group.add_argument("--d_ff", type=int, default=1344, help="inner width of the feed-forward network")
+    group.add_argument("--rope_theta", type=float, default=10000.0, help="base of RoPE's wavelengths")
+    group.add_argument("--embedding_std", type=float, default=1.0, help="standard deviation of the first embeddings")
+    group.add_argument("--flash_attention", action="store_true", help="torch's fused attention kernel")
+    group.add_argument("--disable_rmsnorm", action="store_true", help="ablation: no normalization")
+    group.add_argument("--post_norm", action="store_true", help="ablation: normalize behind each sublayer")
+    group.add_argument("--no_rope", action="store_true", help="ablation: no positions")
+    group.add_argument("--silu_ffn", action="store_true", help="ablation: feed-forward network without a gate")
+
+
+def _training_flags(group: Any) -> None:
+    group.add_argument("--batch_size", type=int, default=32, help="sequences per step")
+    group.add_argument("--total_tokens", type=int, default=163_840_000, help="tokens to train on, in whole steps")
+    group.add_argument("--lr_max", type=float, default=3e-4, help="learning rate after the warm-up")
+    group.add_argument("--lr_min", type=float, default=3e-5, help="learning rate at the end of the cosine")
+    group.add_argument("--warmup_iters", type=int, default=1000, help="steps of linear warm-up")
+    group.add_argument("--weight_decay", type=float, default=0.1, help="AdamW's decoupled weight decay")
+    group.add_argument("--max_grad_norm", type=float, default=1.0, help="largest L2 norm of the gradients")
+    group.add_argument("--beta1", type=float, default=0.9, help="AdamW's decay of the first moment")
+    group.add_argument("--beta2", type=float, default=0.95, help="AdamW's decay of the second moment")
+    group.add_argument("--eps", type=float, default=1e-8, help="AdamW's term against division by zero")
+    group.add_argument("--seed", type=int, default=0, help="of the first weights and of the batches")
+    group.add_argument(
+        "--dtype", choices=["auto", "float32", "bfloat16"], default="auto",
+        help="of matrix products; auto is bfloat16 where the hardware has it",
+    )  # fmt: skip
+    group.add_argument("--gradient_checkpointing", action="store_true", help="less memory, about a third slower")
+    group.add_argument("--eval_interval", type=int, default=500, help="steps between two validations")
+    group.add_argument("--save_interval", type=int, default=500, help="steps between two in-progress checkpoints")
+
+
+def _run_flags(group: Any) -> None:
+    group.add_argument("--checkpoint_path", default="model.pt", metavar="FILE", help="the model to write")
+    group.add_argument("--log_csv", metavar="FILE", help="write the metrics of each validation to this file")
+    group.add_argument("--plot_dir", metavar="DIR", help="draw the training curves into this folder")
+    group.add_argument("--state_dir", metavar="DIR", help="state of the unfinished run (beside the model if absent)")
+    group.add_argument("--resume", metavar="FILE", help="continue from this in-progress checkpoint, and no other")
+    group.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (torch's choice if absent)")
+    group.add_argument("--log_to_wandb", action="store_true", help="send the metrics to Weights & Biases too")
+
+
+def _work(arguments: argparse.Namespace) -> None:
+    from minlm.progress import log
+    from minlm.transformer.batching import open_tokens
+    from minlm.transformer.checkpoint import save_model
+    from minlm.transformer.device import resolve_device, set_threads
+    from minlm.transformer.metrics import write_metrics
+    from minlm.transformer.run_state import RunState, run_fingerprint
+    from minlm.transformer.training import Trainer, TrainingSettings
+    from minlm.transformer.wandb_log import wandb_logger
+
+    model_config = {name: getattr(arguments, name) for name in MODEL}
+    settings = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
+    settings.steps(arguments.context_length)
+    on_row = wandb_logger({**model_config, **settings.stated()}) if arguments.log_to_wandb else lambda row: None
+    set_threads(arguments.threads)
+    device = resolve_device(arguments.device)
+    train_tokens = open_tokens(arguments.train_tokens, arguments.vocab_size, arguments.context_length)
+    valid_tokens = open_tokens(arguments.val_tokens, arguments.vocab_size, context_length=1)
+    tokenizer, valid_bytes = _tokenizer(arguments, valid_tokens)
+
+    path = Path(arguments.checkpoint_path)
+    fingerprint = run_fingerprint(
+        [*arguments.train_tokens, *arguments.val_tokens], {**model_config, **settings.stated(), "tokenizer": tokenizer}
+    )
+    state = RunState(arguments.state_dir or path.with_name(f".{path.name}.in_progress"), fingerprint)
+    trainer = Trainer(model_config, settings, train_tokens, valid_tokens, state, device, valid_bytes, on_row)
+    saved = state.read(arguments.resume) if arguments.resume else state.load()
+    if saved is not None:
+        trainer.restore(saved)
+    rows = trainer.run()
+    save_model(path, trainer.model, iteration=trainer.step, tokenizer=tokenizer, training=settings.stated())
+    if arguments.log_csv:
+        write_metrics(arguments.log_csv, rows)
+    if arguments.plot_dir:
+        from minlm.transformer.plots import draw_plots
+
+        draw_plots(rows, arguments.plot_dir)
+    state.remove()
+    log.info(f"wrote {path}: validation loss {rows[-1]['val_loss']:.3f} nats/token, {trainer.elapsed():.0f} s")
+
+
+def _tokenizer(arguments: argparse.Namespace, valid_tokens: Any) -> tuple[str | None, int | None]:
+    """The tokenizer's fingerprint and the bytes behind the validation tokens, where its files are given."""
+    from minlm.errors import MinlmError
+    from minlm.transformer.evaluation import text_bytes
+
+    if not arguments.vocab_path and not arguments.merges_path:
+        return None, None
+    if not (arguments.vocab_path and arguments.merges_path):
+        raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
+    from minlm.corpus.documents import SEPARATOR
+    from minlm.tokenization import BPETokenizer
+
+    tokenizer = BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, special_tokens=[SEPARATOR])
+    if max(tokenizer.vocab) >= arguments.vocab_size:
+        raise MinlmError(
+            f"{arguments.vocab_path} has token ids up to {max(tokenizer.vocab)}, which do not fit "
+            f"--vocab_size {arguments.vocab_size}. Give --vocab_size {max(tokenizer.vocab) + 1} or more."
+        )
+    return tokenizer.fingerprint, text_bytes(valid_tokens, tokenizer) or None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program."""
+    cli.run(build_parser(), _interruptible, argv)
+
+
+def _interruptible(arguments: argparse.Namespace) -> None:
+    from minlm.progress import log
+    from minlm.transformer.training import Interrupted
+
+    start = time.perf_counter()
+    try:
+        _work(arguments)
+    except Interrupted as interruption:
+        seconds = time.perf_counter() - start
+        log.info(f"nlm-train: stopped after {seconds:.0f} s; the same command goes on from here.")
+        raise SystemExit(128 + interruption.signal_number) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Models and unfinished runs on disk: tensors and plain values only, never pickled code.
+
+`model.pt` is a dict that `torch.load(weights_only=True)` accepts:
+
+    model_state_dict   the weights
+    model_config       all constructor arguments of `TransformerLM`, so a reader needs no flags
+    iteration          training steps behind it
+    tokenizer          fingerprint of the tokenizer whose ids it speaks, or None
+    training           the training settings
+"""
+
+import pickle
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from minlm.errors import MinlmError
+from minlm.files import atomic_write
+from minlm.transformer.model import TransformerLM
+
+MODEL_KEYS = ("model_state_dict", "model_config", "iteration", "tokenizer", "training")
+
+
+def save_model(
+    path: str | Path, model: TransformerLM, *, iteration: int, tokenizer: str | None, training: dict[str, Any]
+) -> None:
+    """Write a finished model; the same contents give the same bytes, whatever the file is called."""
+    contents = {
+        "model_state_dict": {name: tensor.cpu() for name, tensor in model.state_dict().items()},
+        "model_config": model.config,
+        "iteration": iteration,
+        "tokenizer": tokenizer,
+        "training": training,
+    }
+    save_tensors(path, contents)
+
+
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[TransformerLM, dict[str, Any]]:
+    """Rebuild a model from its file.
+
+    Returns:
+        the model on `device`, and the other entries: iteration, tokenizer, training.
+
+    Raises:
+        MinlmError: the file is missing, damaged, holds code, is not a model of ours, or its weights do not fit its
+            shape.
+    """
+    contents = load_tensors(path)
+    missing = [key for key in MODEL_KEYS if not isinstance(contents, dict) or key not in contents]
+    if missing:
+        raise MinlmError(f"{path} is not a model of minlm: it lacks {', '.join(missing)}. Give a model.pt of `train`.")
+    try:
+        model = TransformerLM(**contents["model_config"])
+        model.load_state_dict(contents["model_state_dict"])
+    except (TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise MinlmError(
+            f"{path}: the weights do not fit the shape stated with them ({reason}). Train again."
+        ) from error
+    return model.to(device), {key: contents[key] for key in ("iteration", "tokenizer", "training")}
+
+
+def save_checkpoint(
+    model: nn.Module, optimizer: torch.optim.Optimizer, iteration: int, out: str | Path | IO[bytes]
+) -> None:
+    """Write weights, optimizer state and iteration to a path or an open binary file."""
+    contents = {
+        "model_state_dict": model.state_dict(),
+        "optimizer_state_dict": optimizer.state_dict(),
+        "iteration": iteration,
+    }
+    save_tensors(out, contents)
+
+
+def load_checkpoint(src: str | Path | IO[bytes], model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Put what `save_checkpoint` wrote into a model and an optimizer of the same shape; the iteration.
+
+    Raises:
+        MinlmError: the file is missing, damaged, foreign, or of another shape.
+    """
+    contents = load_tensors(src)
+    try:
+        model.load_state_dict(contents["model_state_dict"])
+        optimizer.load_state_dict(contents["optimizer_state_dict"])
+        return contents["iteration"]
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise MinlmError(f"{src} does not hold a checkpoint of this model ({reason}).") from error
+
+
+def save_tensors(out: str | Path | IO[bytes], contents: dict[str, Any]) -> None:
+    """`torch.save`, all or nothing. An open file keeps the file's name out of its bytes."""
+    if isinstance(out, str | Path):
+        with atomic_write(out, "wb") as handle:
+            torch.save(contents, handle)
+    else:
+        torch.save(contents, out)
+
+
+def load_tensors(src: str | Path | IO[bytes]) -> Any:
+    """`torch.load` to the CPU, refusing anything but tensors and plain values.
+
+    Raises:
+        MinlmError: the file is missing, damaged, or wants to run code.
+    """
+    if isinstance(src, str | Path) and not Path(src).is_file():
+        raise MinlmError(f"{src}: there is no such checkpoint.")
+    try:
+        return torch.load(src, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise MinlmError(f"{src} holds pickled code, which is not run. It is not a checkpoint of minlm.") from error
+        raise MinlmError(f"{src} is damaged or not a checkpoint. Delete it, and make it again.") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise MinlmError(f"{src} is damaged or not a checkpoint. Delete it, and make it again.") from error

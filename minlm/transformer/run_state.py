@@ -1,0 +1,80 @@
+"""The state of an unfinished training run: a folder beside the model that is to be.
+
+It lives outside the declared outputs of the rule, because Snakemake deletes those of a job that failed. The state is
+stamped with a fingerprint of everything the run depends on, so that a run only ever continues itself.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minlm.errors import MinlmError
+from minlm.files import sha256
+from minlm.progress import log
+from minlm.transformer.checkpoint import load_tensors, save_tensors
+
+
+def run_fingerprint(token_files: Sequence[str | Path], settings: dict[str, Any]) -> str:
+    """SHA-256 of the contents of the token files and of all settings that the result depends on."""
+    stated = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(f"{sha256(*token_files)} {stated}".encode()).hexdigest()
+
+
+class RunState:
+    """The folder of an unfinished run, locked for as long as this object lives.
+
+    Args:
+        folder: made if it is not there; holds `checkpoint.pt` and, to look at, `metrics.csv`.
+        fingerprint: of this run, see `run_fingerprint`.
+
+    Raises:
+        MinlmError: another trainer works on the same state.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str):
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+        self.checkpoint = self.folder / "checkpoint.pt"
+        self.metrics = self.folder / "metrics.csv"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / "lock", "w")  # noqa: SIM115 (held until the process ends)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MinlmError(f"another trainer is at work on {self.folder}/. Wait for it to end, or stop it.") from None
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to continue from, or None to start fresh; says which in one line."""
+        if not self.checkpoint.exists():
+            return None
+        try:
+            state = self.read(self.checkpoint)
+        except MinlmError as error:
+            log.info(f"starting fresh: {error}")
+            return None
+        log.info(f"continuing an interrupted run at step {state['iteration']:,} ({self.checkpoint})")
+        return state
+
+    def read(self, path: str | Path) -> dict[str, Any]:
+        """The state in `path`.
+
+        Raises:
+            MinlmError: it is missing, damaged or of another run.
+        """
+        state = load_tensors(path)
+        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
+            raise MinlmError(f"{path} is the state of a run with other tokens or settings.")
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state; at every instant there is a whole one."""
+        save_tensors(self.checkpoint, {"fingerprint": self.fingerprint, **state})
+
+    def remove(self) -> None:
+        """The run is finished."""
+        shutil.rmtree(self.folder)
+        self._lock.close()
