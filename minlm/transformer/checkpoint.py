@@ -113,5 +113,7 @@ def load_tensors(src: str | Path | IO[bytes]) -> Any:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise MinlmError(f"{src} holds pickled code, which is not run. It is not a checkpoint of minlm.") from error
         raise MinlmError(f"{src} is damaged or not a checkpoint. Delete it, and make it again.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the file cannot be opened; the nameless ones come from seeking in a file cut short
         raise MinlmError(f"{src} is damaged or not a checkpoint. Delete it, and make it again.") from error
