@@ -77,7 +77,7 @@ def generate_batch(
         for each request int64 (prompt + new tokens,) on the CPU.
 
     Raises:
-        MinlmError: an empty prompt, a token the model does not have, a temperature or top_p out of range.
+        MinlmError: an empty prompt, a token the model does not have, a temperature, top_p or seed out of range.
     """
     if max_new_tokens < 0:
         raise MinlmError(f"the number of new tokens must be 0 or more, not {max_new_tokens}.")
@@ -155,6 +155,8 @@ def _check(request: Request, vocab_size: int) -> None:
         raise MinlmError(f"temperature must be 0 (greedy) or more, not {request.temperature}.")
     if request.top_p is not None and not 0 < request.top_p <= 1:
         raise MinlmError(f"top_p must be above 0 and at most 1, not {request.top_p}.")
+    if request.seed is not None and not 0 <= request.seed < 2**63:
+        raise MinlmError(f"the seed must be at least 0 and below 2^63, not {request.seed}.")
 
 
 def _uniforms(seed: int | None, count: int) -> Tensor:

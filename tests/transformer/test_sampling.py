@@ -144,6 +144,8 @@ def test_greedy_and_random_rows_mix():
         ({"prompt_ids": [1], "temperature": -0.1}, "temperature must be 0 .* not -0.1"),
         ({"prompt_ids": [1], "temperature": float("nan")}, "temperature must be"),
         ({"prompt_ids": [1], "top_p": 0.0}, "top_p must be above 0 and at most 1, not 0.0"),
+        ({"prompt_ids": [1], "seed": -1}, "seed must be at least 0"),
+        ({"prompt_ids": [1], "seed": 2**63}, "seed must be at least 0 and below"),
         ({"prompt_ids": [1], "top_p": 1.5}, "top_p must be above 0 and at most 1, not 1.5"),
     ],
 )
