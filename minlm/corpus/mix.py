@@ -82,6 +82,8 @@ def mix_corpora(
     """
     if not 0 <= share <= 1:
         raise MinlmError(f"share must be between 0 and 1, not {share}")
+    if target_total_words is not None and target_total_words < 20:
+        raise MinlmError(f"target_total_words must be at least 20, not {target_total_words}")
     if share > 0 and ancients is None:
         raise MinlmError(
             f"share is {share}, but no ancient books are given: name --ancients_train and --ancients_valid"

@@ -53,8 +53,13 @@ def write_sample(output_train: str | Path, output_valid: str | Path, valid_every
 
     Returns:
         The number of chapters in each file: `{"train": …, "valid": …}`.
+
+    Raises:
+        MinlmError: `valid_every` would leave one of the files empty.
     """
     chapters = sample_chapters()
+    if not 2 <= valid_every <= len(chapters):
+        raise MinlmError(f"valid_every must be between 2 and {len(chapters)}, not {valid_every}")
     counts = {"train": 0, "valid": 0}
     with atomic_write(output_train) as train, atomic_write(output_valid) as valid:
         for index, chapter in enumerate(chapters, start=1):

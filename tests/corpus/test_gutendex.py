@@ -1,0 +1,287 @@
+import csv
+import json
+
+import pytest
+from local_server import Answer
+
+from minlm.corpus.gutendex import COLUMNS, choose_text, read_catalog, select, write_catalog, write_selection
+from minlm.errors import MinlmError
+from minlm.scripts import catalog, selection
+
+
+def person(name, birth=None, death=None):
+    return {"name": name, "birth_year": birth, "death_year": death}
+
+
+def book(number, title="A Work", authors=None, downloads=10, **changes):
+    """An entry as Gutendex sends it."""
+    return {
+        "id": number,
+        "title": title,
+        "authors": [person("Homer", -750, -650)] if authors is None else authors,
+        "summaries": [],
+        "editors": [],
+        "translators": [],
+        "subjects": ["Epic poetry"],
+        "bookshelves": [],
+        "languages": ["en"],
+        "copyright": False,
+        "media_type": "Text",
+        "formats": {"text/plain; charset=utf-8": f"http://host/{number}-0.txt", "text/html": "http://host/x.htm"},
+        "download_count": downloads,
+        **changes,
+    }
+
+
+def pages(server, books, size=4, counts=()):
+    """Serves the books in pages with absolute `next` addresses. `counts` overrides `count` per request."""
+
+    def answer(request):
+        number = int(request.path.partition("page=")[2] or 1)
+        part = books[(number - 1) * size : number * size]
+        path = request.path.partition("&page")[0]
+        more = f"{server.url}{path}&page={number + 1}" if number * size < len(books) else None
+        asked = len(server.requests) - 1
+        count = counts[asked] if asked < len(counts) else len(books)
+        page = {"count": count, "next": more, "previous": None, "results": part}
+        return Answer(json.dumps(page).encode(), headers={"Content-Type": "application/json"})
+
+    return answer
+
+
+def make_catalog(server, path, **options):
+    return write_catalog(f"{server.url}/books/", options.get("year", 500), ["en", "fr"], 0, path)
+
+
+def test_catalog(server, tmp_path):
+    books = [book(number, authors=[person("Émile", None, -5)]) for number in (30, 4, 100, 7, 8, 9, 1, 2, 3)]
+    server.answer = pages(server, books)
+    path = tmp_path / "new" / "catalog.jsonl"
+    assert make_catalog(server, path) == 9
+    found = read_catalog(path)
+    assert [entry["id"] for entry in found] == [1, 2, 3, 4, 7, 8, 9, 30, 100]
+    assert found[0]["authors"] == [person("Émile", None, -5)]
+    assert found[0]["formats"] == {"text/plain; charset=utf-8": "http://host/1-0.txt"}
+    assert len(server.requests) == 3
+    assert server.requests[0].path == "/books/?author_year_end=500&languages=en,fr"
+
+    assert make_catalog(server, path) == 9  # it is there: no request
+    assert len(server.requests) == 3
+
+
+def test_catalog_in_trouble(server, tmp_path):
+    books = [book(number) for number in range(10)]
+    good = pages(server, books)
+
+    def answer(request):
+        number = len(server.requests)
+        if number == 1:
+            return Answer(status=429, headers={"Retry-After": "0"})
+        if number == 3:
+            return Answer(status=500)
+        result = good(request)
+        result.break_after = 100 if number == 5 else None
+        return result
+
+    server.answer = answer
+    assert make_catalog(server, tmp_path / "catalog.jsonl") == 10
+
+
+def test_a_count_that_changes_makes_it_read_again(server, tmp_path):
+    """A book moved from page 2 to page 1 while we were between them."""
+    books = [book(number) for number in range(8)]
+    moved = [*books[:3], books[5], books[3], *books[4:5], *books[6:]]
+    first, then = pages(server, moved[:4] + books[5:6] + moved[5:], counts=(8, 9)), pages(server, books)
+    server.answer = lambda request: first(request) if len(server.requests) <= 2 else then(request)
+    assert make_catalog(server, tmp_path / "catalog.jsonl") == 8
+
+
+def test_page_seen_twice(server, tmp_path):
+    """A server whose last page names itself as the next: no endless loop, no book twice."""
+    good = pages(server, [book(number) for number in range(6)])
+
+    def answer(request):
+        page = json.loads(good(request).body)
+        page["next"] = page["next"] or f"{server.url}{request.path}"
+        return Answer(json.dumps(page).encode())
+
+    server.answer = answer
+    assert make_catalog(server, tmp_path / "catalog.jsonl") == 6
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("body", [b"<html>busy</html>", b"[]", b'{"count": 1}', b'{"count": 1, "results": [{}]}'])
+def test_not_a_catalog(server, tmp_path, body):
+    server.answer = lambda request: Answer(body)
+    with pytest.raises(MinlmError, match="did not answer with a Gutendex catalog"):
+        make_catalog(server, tmp_path / "catalog.jsonl")
+    assert not (tmp_path / "catalog.jsonl").exists()
+
+
+def test_empty_catalog(server, tmp_path):
+    server.answer = pages(server, [])
+    with pytest.raises(MinlmError, match="lists no books"):
+        make_catalog(server, tmp_path / "catalog.jsonl")
+
+
+def reasons(books, **options):
+    options = {"author_year_end": 500, **options}
+    return {choice.book["id"]: (choice.kept, choice.reason) for choice in select(books, **options)}
+
+
+@pytest.mark.parametrize(
+    ("authors", "kept"),
+    [
+        ([person("A", 100, 180)], True),
+        ([person("A", 100, 500)], True),
+        ([person("A", 450, 501)], False),
+        ([person("A", -70, None)], True),
+        ([person("A", 501, None)], False),
+        ([person("A", None, -5)], True),
+        ([person("A", 100, 180), person("B", 1600, 1680)], False),
+        ([person("A", 100, 180), person("B")], False),
+        ([person("A")], False),
+        ([], False),
+    ],
+)
+def test_every_author_must_be_ancient(authors, kept):
+    assert reasons([book(1, authors=authors)])[1][0] is kept
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"copyright": True},
+        {"copyright": None},
+        {"media_type": "Sound"},
+        {"formats": {}},
+        {"formats": {"text/plain": "http://host/1.zip"}},
+    ],
+)
+def test_dropped(changes):
+    assert reasons([book(1, **changes)])[1][0] is False
+
+
+UTF8, ASCII, LATIN, PLAIN = (
+    "text/plain; charset=utf-8",
+    "text/plain; charset=us-ascii",
+    "text/plain; charset=iso-8859-1",
+    "text/plain",
+)
+
+
+@pytest.mark.parametrize(
+    ("formats", "expected"),
+    [
+        ({UTF8: "h/a-0.txt", ASCII: "h/a.txt", LATIN: "h/a-8.txt"}, ("h/a-0.txt", "utf-8")),
+        ({ASCII: "h/a.txt", LATIN: "h/a-8.txt"}, ("h/a.txt", "us-ascii")),
+        ({LATIN: "h/a-8.txt"}, ("h/a-8.txt", "iso-8859-1")),
+        ({ASCII: "h/a.txt", PLAIN: "h/a.txt.utf-8"}, ("h/a.txt.utf-8", "utf-8")),
+        ({UTF8: "h/a-0.zip", LATIN: "h/a-8.txt"}, ("h/a-8.txt", "iso-8859-1")),
+        ({PLAIN: "h/a.txt", LATIN: "h/a-8.txt"}, ("h/a-8.txt", "iso-8859-1")),
+        ({PLAIN: "h/a.txt"}, ("h/a.txt", "")),
+        ({UTF8: "h/a-0.txt.zip", ASCII: "h/a.htm", PLAIN: "h/a-readme.txt"}, ("", "")),
+        ({"text/html": "h/a.txt"}, ("", "")),
+        ({'text/plain; charset="UTF-8"': "h/A.TXT?x=1"}, ("h/A.TXT?x=1", "utf-8")),
+    ],
+)
+def test_choose_text(formats, expected):
+    full = {mime: url.replace("h/", "http://host/") for mime, url in formats.items()}
+    assert choose_text(full) == (expected[0].replace("h/", "http://host/"), expected[1])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("The Iliad", "THE ILIAD.", True),
+        ("The Iliad", "The Iliad: Done into English Prose", True),
+        ("Plutarch's Lives", "Plutarch\u2019s Lives; a selection", True),
+        ("The Iliad", "The Odyssey", False),
+        ("Histories: Volume 1", "Histories: Volume 2", False),
+        ("Histories, Books I-III", "Histories, Books IV-V", False),
+    ],
+)
+def test_versions_of_a_work(first, second, same):
+    found = reasons([book(1, first, downloads=5), book(2, second, downloads=50)])
+    assert found[2][0]
+    assert found[1] == ((False, "another version of 2") if same else (True, found[1][1]))
+    other = book(1, first, authors=[person("Virgil", -70, -19)])
+    assert reasons([other, book(2, second)])[1][0]
+
+
+def test_include_exclude_and_max_books():
+    modern = [person("Shakespeare", 1564, 1616)]
+    books = [book(n, f"Work {'abcdefgh'[n]}", downloads=100 - n) for n in range(6)] + [
+        book(9, "Work a", authors=modern)
+    ]
+    kept = lambda **options: {n for n, (is_kept, _) in reasons(books, **options).items() if is_kept}  # noqa: E731
+    assert kept() == set(range(6))
+    assert kept(max_books=2) == {0, 1}
+    assert kept(max_books=2, exclude=[0]) == {1, 2}
+    assert kept(max_books=2, include=[9]) == {9, 0}
+    assert kept(include=[5, 4], max_books=1) == {4, 5}
+    assert kept(include=[3], exclude=[3]) == {0, 1, 2, 4, 5}
+    with pytest.raises(MinlmError, match=r"does not have: \[77\]"):
+        kept(include=[77])
+    no_text = [book(1, formats={}), book(2, "Other")]
+    assert reasons(no_text, include=[1])[1] == (False, "no usable plain text")
+
+
+def test_an_included_version_displaces_the_popular_one():
+    books = [book(1, downloads=50), book(2, downloads=5)]
+    assert reasons(books, include=[2]) == {1: (False, "another version of 2"), 2: (True, "included by id")}
+
+
+def test_selection_table(tmp_path):
+    books = [
+        book(
+            1, 'A "Title",\r\nin two lines', translators=[person("Pope, Alexander", 1688, 1744)], languages=["en", "la"]
+        ),
+        book(2, "Other", copyright=True),
+    ]
+    source = tmp_path / "catalog.jsonl"
+    source.write_text("".join(json.dumps(entry) + "\n" for entry in books))
+    write_selection(source, tmp_path / "s.csv", 500, None, [], [], "data/books")
+    with open(tmp_path / "s.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert rows[0] | {"reason": ""} == {
+        "gutenberg_id": "1",
+        "title": 'A "Title", in two lines',
+        "authors": "Homer",
+        "translators": "Pope, Alexander",
+        "languages": "en; la",
+        "download_count": "10",
+        "subjects": "Epic poetry",
+        "bookshelves": "",
+        "text_url": "http://host/1-0.txt",
+        "charset": "utf-8",
+        "local_path": "data/books/1.txt",
+        "kept": "yes",
+        "reason": "",
+    }
+    assert (rows[1]["kept"], rows[1]["reason"], rows[1]["local_path"]) == ("no", "not in the public domain", "")
+    with pytest.raises(MinlmError, match="none of the 2 books"):
+        write_selection(source, tmp_path / "none.csv", -9999, None, [], [], "data/books")
+    source.write_text(source.read_text() + "{}\n")
+    with pytest.raises(MinlmError, match="line 3"):
+        read_catalog(source)
+
+
+def test_programs(server, tmp_path, capfd):
+    server.answer = pages(server, [book(n, f"Work {'abcdefghij'[n]}", copyright=n % 2 == 1) for n in range(10)])
+    path, table = str(tmp_path / "catalog.jsonl"), str(tmp_path / "selection.csv")
+    catalog.main(["--gutendex_url", f"{server.url}/books/", "--request_delay", "0", "--output", path])
+    selection.main(["--catalog", path, "--output", table, "--max_books", "3"])
+    shown = capfd.readouterr().err
+    assert "10 books" in shown
+    assert "3 of 10 books kept" in shown
+    assert "5 not in the public domain" in shown
+    assert "2 beyond max_books" in shown
+    for main, arguments in ((catalog.main, ["--gutendex_url", "nonsense", "--output", f"{path}2"]),
+                            (selection.main, ["--catalog", path, "--output", f"{path}/below"]),
+                            (selection.main, ["--catalog", f"{path}3", "--output", table])):  # fmt: skip
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 1
+        assert len(capfd.readouterr().err.splitlines()) == 1
