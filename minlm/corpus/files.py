@@ -2,6 +2,7 @@
 
 import glob
 import gzip
+import itertools
 import json
 import random
 import zlib
@@ -88,16 +89,18 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
 def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
     """Pair each text with whether it is held out: every (1 / fraction)-th, else the last one."""
     phase = random.Random(seed).random()
-    held_out = 0
-    last: str | None = None  # we look one document ahead, to know the last
-    for number, text in enumerate(texts):
-        if last is not None:
-            is_held_out = int(number * fraction + phase) > int((number - 1) * fraction + phase)
-            held_out += is_held_out
-            yield last, is_held_out
-        last = text
-    if last is not None:
-        yield last, fraction > 0 and held_out == 0
+    count = held_out = 0
+    for text, is_last in _with_last(texts):
+        count += 1
+        is_held_out = int(count * fraction + phase) > held_out or (is_last and fraction > 0 and held_out == 0)
+        held_out += is_held_out
+        yield text, is_held_out
+
+
+def _with_last(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    for previous, text in itertools.pairwise(itertools.chain(texts, [None])):
+        assert previous is not None
+        yield previous, text is None
 
 
 def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Iterator[str]:
