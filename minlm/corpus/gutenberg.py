@@ -51,28 +51,34 @@ def fetch_book(selection: str | Path, gutenberg_id: int, output: str | Path, req
 def decode(body: bytes, declared: str = "") -> tuple[str, str]:
     """Decode a book by its declared charset, unless the bytes show that it is another one.
 
-    Bytes beyond ASCII that are valid UTF-8 are UTF-8, whatever was declared. Else the declared charset is
-    tried, then the one that the book itself names, then Windows-1252, which is also what ISO-8859-1 with
-    typographic quotes is. A few broken characters in UTF-8 are replaced by U+FFFD.
+    Bytes beyond ASCII that are valid UTF-8 are UTF-8, whatever was declared; a few broken characters among many
+    good ones become U+FFFD. Else the declared charset is tried, then the one that the book itself names, then
+    Windows-1252, and at last ISO-8859-1, which fits anything.
 
     Returns:
         The text with LF line ends, and the charset used.
     """
-    named = re.search(rb"(?i)character set encoding:\s*([\w-]+)", body[:5000])
-    for charset in ("utf-8-sig", declared, named[1].decode() if named else "", "cp1252", "iso-8859-1"):
-        try:
-            used = codecs.lookup(charset).name
-            if used == "iso8859-1" and charset != "iso-8859-1" and re.search(rb"[\x80-\x9f]", body):
-                continue  # control characters there, quotes and dashes in Windows-1252
-            text = body.decode(used)
-            break
-        except (LookupError, UnicodeDecodeError):
-            if charset == "utf-8-sig":
-                mended = body.decode("utf-8-sig", errors="replace")
-                if mended.count("\ufffd") * 10 < len(re.findall(r"[^\x00-\x7f]", mended)):
-                    text, used = mended, "utf-8 (with broken characters)"
-                    break
-    return text.replace("\r\n", "\n").replace("\r", "\n"), used.removesuffix("-sig")
+    text = body.decode("utf-8-sig", errors="replace")
+    broken, used = text.count("\ufffd"), "utf-8"
+    if broken and broken * 10 < len(re.findall(r"[^\x00-\x7f]", text)):
+        used = "utf-8 with broken characters"
+    elif broken:
+        named = re.search(rb"(?i)character set encoding:\s*([\w-]+)", body[:5000])
+        charsets = [declared, named[1].decode() if named else "", "cp1252"]
+        text, used = next(
+            filter(None, (_try_charset(body, charset) for charset in charsets)), (body.decode("latin-1"), "iso8859-1")
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n"), used
+
+
+def _try_charset(body: bytes, charset: str) -> tuple[str, str] | None:
+    try:
+        name = codecs.lookup(charset).name
+        if name == "iso8859-1" and re.search(rb"[\x80-\x9f]", body):
+            return None  # control characters there; quotes and dashes in Windows-1252, which people call ISO-8859-1
+        return body.decode(name), name
+    except (LookupError, UnicodeDecodeError):
+        return None
 
 
 def _address(selection: str | Path, gutenberg_id: int) -> tuple[str, str]:
