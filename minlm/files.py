@@ -56,6 +56,26 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         yield handle
 
 
+def check_writable(path: str | Path) -> None:
+    """Make the folder of a file that long work will write at its end, and see that it can be written.
+
+    Raises:
+        MinlmError: it cannot.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path.parent, os.W_OK) else "the folder is read-only"
+    except (FileExistsError, NotADirectoryError):
+        reason = "what should be its folder is a file"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if path.is_dir():
+        reason = "it is a folder"
+    if reason:
+        raise MinlmError(f"cannot write {path}: {reason}. Choose another place for it.")
+
+
 def sha256(*paths: str | Path) -> str:
     """Hex SHA-256 of the contents of the given files, one after the other."""
     digest = hashlib.sha256()

@@ -1,12 +1,14 @@
 """Train a model on token files; an interrupted run goes on where it was."""
 
 import argparse
-import time
+import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minlm.scripts import cli
+
+if TYPE_CHECKING:
+    from minlm.tokenization import BPETokenizer
 
 MODEL = (
     "vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff", "rope_theta", "embedding_std",
@@ -90,83 +92,49 @@ def _run_flags(group: Any) -> None:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.progress import log
-    from minlm.transformer.batching import open_tokens
-    from minlm.transformer.checkpoint import save_model
-    from minlm.transformer.device import resolve_device, set_threads
-    from minlm.transformer.metrics import write_metrics
-    from minlm.transformer.run_state import RunState, run_fingerprint
-    from minlm.transformer.training import Trainer, TrainingSettings
-    from minlm.transformer.wandb_log import wandb_logger
-
-    model_config = {name: getattr(arguments, name) for name in MODEL}
-    settings = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
-    settings.steps(arguments.context_length)
-    on_row = wandb_logger({**model_config, **settings.stated()}) if arguments.log_to_wandb else lambda row: None
-    set_threads(arguments.threads)
-    device = resolve_device(arguments.device)
-    train_tokens = open_tokens(arguments.train_tokens, arguments.vocab_size, arguments.context_length)
-    valid_tokens = open_tokens(arguments.val_tokens, arguments.vocab_size, context_length=1)
-    tokenizer, valid_bytes = _tokenizer(arguments, valid_tokens)
-
-    path = Path(arguments.checkpoint_path)
-    fingerprint = run_fingerprint(
-        [*arguments.train_tokens, *arguments.val_tokens], {**model_config, **settings.stated(), "tokenizer": tokenizer}
-    )
-    state = RunState(arguments.state_dir or path.with_name(f".{path.name}.in_progress"), fingerprint)
-    trainer = Trainer(model_config, settings, train_tokens, valid_tokens, state, device, valid_bytes, on_row)
-    saved = state.read(arguments.resume) if arguments.resume else state.load()
-    if saved is not None:
-        trainer.restore(saved)
-    rows = trainer.run()
-    save_model(path, trainer.model, iteration=trainer.step, tokenizer=tokenizer, training=settings.stated())
-    if arguments.log_csv:
-        write_metrics(arguments.log_csv, rows)
-    if arguments.plot_dir:
-        from minlm.transformer.plots import draw_plots
-
-        draw_plots(rows, arguments.plot_dir)
-    state.remove()
-    log.info(f"wrote {path}: validation loss {rows[-1]['val_loss']:.3f} nats/token, {trainer.elapsed():.0f} s")
-
-
-def _tokenizer(arguments: argparse.Namespace, valid_tokens: Any) -> tuple[str | None, int | None]:
-    """The tokenizer's fingerprint and the bytes behind the validation tokens, where its files are given."""
     from minlm.errors import MinlmError
-    from minlm.transformer.evaluation import text_bytes
+    from minlm.progress import log
+    from minlm.transformer.device import resolve_device, set_threads
+    from minlm.transformer.settings import TrainingSettings
+    from minlm.transformer.stop_signals import Interrupted
+    from minlm.transformer.training import train
 
-    if not arguments.vocab_path and not arguments.merges_path:
-        return None, None
-    if not (arguments.vocab_path and arguments.merges_path):
+    if bool(arguments.vocab_path) != bool(arguments.merges_path):
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
+    settings = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
+    set_threads(arguments.threads)
+    try:
+        train(
+            {name: getattr(arguments, name) for name in MODEL},
+            settings,
+            arguments.train_tokens,
+            arguments.val_tokens,
+            arguments.checkpoint_path,
+            tokenizer=_tokenizer(arguments),
+            device=resolve_device(arguments.device),
+            log_csv=arguments.log_csv,
+            plot_dir=arguments.plot_dir,
+            state_dir=arguments.state_dir,
+            resume=arguments.resume,
+            log_to_wandb=arguments.log_to_wandb,
+        )
+    except Interrupted as interruption:
+        log.info("nlm-train: stopped, the state is saved; the same command goes on from here.")
+        sys.exit(128 + interruption.signal_number)
+
+
+def _tokenizer(arguments: argparse.Namespace) -> "BPETokenizer | None":
     from minlm.corpus.documents import SEPARATOR
     from minlm.tokenization import BPETokenizer
 
-    tokenizer = BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, special_tokens=[SEPARATOR])
-    if max(tokenizer.vocab) >= arguments.vocab_size:
-        raise MinlmError(
-            f"{arguments.vocab_path} has token ids up to {max(tokenizer.vocab)}, which do not fit "
-            f"--vocab_size {arguments.vocab_size}. Give --vocab_size {max(tokenizer.vocab) + 1} or more."
-        )
-    return tokenizer.fingerprint, text_bytes(valid_tokens, tokenizer) or None
+    if not arguments.vocab_path:
+        return None
+    return BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, special_tokens=[SEPARATOR])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program."""
-    cli.run(build_parser(), _interruptible, argv)
-
-
-def _interruptible(arguments: argparse.Namespace) -> None:
-    from minlm.progress import log
-    from minlm.transformer.training import Interrupted
-
-    start = time.perf_counter()
-    try:
-        _work(arguments)
-    except Interrupted as interruption:
-        seconds = time.perf_counter() - start
-        log.info(f"nlm-train: stopped after {seconds:.0f} s; the same command goes on from here.")
-        raise SystemExit(128 + interruption.signal_number) from None
+    cli.run(build_parser(), _work, argv)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@
 """
 
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,7 +56,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Tr
     try:
         model = TransformerLM(**contents["model_config"])
         model.load_state_dict(contents["model_state_dict"])
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, RuntimeError, AttributeError, MinlmError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise MinlmError(
             f"{path}: the weights do not fit the shape stated with them ({reason}). Train again."
@@ -87,7 +89,8 @@ def load_checkpoint(src: str | Path | IO[bytes], model: nn.Module, optimizer: to
         return contents["iteration"]
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
-        raise MinlmError(f"{src} does not hold a checkpoint of this model ({reason}).") from error
+        name = src if isinstance(src, str | Path) else "the file"
+        raise MinlmError(f"{name} does not hold a checkpoint of this model ({reason}).") from error
 
 
 def save_tensors(out: str | Path | IO[bytes], contents: dict[str, Any]) -> None:
@@ -103,17 +106,31 @@ def load_tensors(src: str | Path | IO[bytes]) -> Any:
     """`torch.load` to the CPU, refusing anything but tensors and plain values.
 
     Raises:
-        MinlmError: the file is missing, damaged, or wants to run code.
+        MinlmError: the file is missing, not a checkpoint, damaged, or wants to run code.
     """
-    if isinstance(src, str | Path) and not Path(src).is_file():
+    if not isinstance(src, str | Path):
+        return _load_tensors(src, "the checkpoint")
+    if not Path(src).is_file():
         raise MinlmError(f"{src}: there is no such checkpoint.")
+    with open(src, "rb") as handle:
+        return _load_tensors(handle, str(src))
+
+
+def _load_tensors(handle: IO[bytes], name: str) -> Any:
+    start = handle.tell()
+    is_zip = handle.read(2) == b"PK"
+    handle.seek(start)
+    if not is_zip:  # all that torch has saved since version 1.6 is a zip archive
+        raise MinlmError(f"{name} is not a checkpoint of torch. Plain pickles can run code and are never loaded.")
     try:
-        return torch.load(src, map_location="cpu", weights_only=True)
+        if (entry := zipfile.ZipFile(handle).testzip()) is not None:  # torch itself skips the checksums
+            raise zipfile.BadZipFile(entry)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
+        raise MinlmError(f"{name} is damaged. Delete it, and make it again.") from error
+    handle.seek(start)
+    try:
+        return torch.load(handle, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise MinlmError(f"{src} holds pickled code, which is not run. It is not a checkpoint of minlm.") from error
-        raise MinlmError(f"{src} is damaged or not a checkpoint. Delete it, and make it again.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is not None:
-            raise  # the file cannot be opened; the nameless ones come from seeking in a file cut short
-        raise MinlmError(f"{src} is damaged or not a checkpoint. Delete it, and make it again.") from error
+        raise MinlmError(f"{name} holds pickled code, which is not run. It is not a checkpoint of minlm.") from error
+    except RuntimeError as error:
+        raise MinlmError(f"{name} is a zip archive, but not a checkpoint of torch.") from error

@@ -7,9 +7,11 @@ stamped with a fingerprint of everything the run depends on, so that a run only 
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from minlm.errors import MinlmError
@@ -18,14 +20,16 @@ from minlm.progress import log
 from minlm.transformer.checkpoint import load_tensors, save_tensors
 
 
-def run_fingerprint(token_files: Sequence[str | Path], settings: dict[str, Any]) -> str:
+def run_fingerprint(
+    train_tokens: Sequence[str | Path], valid_tokens: Sequence[str | Path], settings: dict[str, Any]
+) -> str:
     """SHA-256 of the contents of the token files and of all settings that the result depends on."""
     stated = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(f"{sha256(*token_files)} {stated}".encode()).hexdigest()
+    return hashlib.sha256(f"{sha256(*train_tokens)} {sha256(*valid_tokens)} {stated}".encode()).hexdigest()
 
 
 class RunState:
-    """The folder of an unfinished run, locked for as long as this object lives.
+    """The folder of an unfinished run, locked from the start of a `with` block to its end.
 
     Args:
         folder: made if it is not there; holds `checkpoint.pt` and, to look at, `metrics.csv`.
@@ -40,12 +44,27 @@ class RunState:
         self.fingerprint = fingerprint
         self.checkpoint = self.folder / "checkpoint.pt"
         self.metrics = self.folder / "metrics.csv"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.folder / "lock", "w")  # noqa: SIM115 (held until the process ends)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MinlmError(f"another trainer is at work on {self.folder}/. Wait for it to end, or stop it.") from None
+
+    def __enter__(self) -> "RunState":
+        path = self.folder / "lock"
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(path, "w")  # held until the block ends
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                raise MinlmError(
+                    f"another trainer is at work on {self.folder}/. Wait for it to end, or stop it."
+                ) from None
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(self._lock.fileno())):
+                return self
+            self._lock.close()  # a trainer that just finished has removed this very file: once more
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self.checkpoint.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)  # nothing to go on from
+        self._lock.close()
 
     def load(self) -> dict[str, Any] | None:
         """The state to continue from, or None to start fresh; says which in one line."""
@@ -67,7 +86,7 @@ class RunState:
         """
         state = load_tensors(path)
         if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
-            raise MinlmError(f"{path} is the state of a run with other tokens or settings.")
+            raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
         return state
 
     def save(self, state: dict[str, Any]) -> None:
@@ -77,4 +96,3 @@ class RunState:
     def remove(self) -> None:
         """The run is finished."""
         shutil.rmtree(self.folder)
-        self._lock.close()

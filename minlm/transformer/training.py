@@ -5,91 +5,122 @@ or in the saved state: weights, optimizer, the loss gathered since the last row,
 and continued gives the same bytes as one that was left alone.
 """
 
-import dataclasses
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minlm.errors import MinlmError
+from minlm.files import check_writable
 from minlm.progress import Progress, log
-from minlm.transformer.batching import Tokens, batch_at
+from minlm.tokenization import BPETokenizer
+from minlm.transformer.batching import Tokens, batch_at, open_tokens
+from minlm.transformer.checkpoint import save_model
 from minlm.transformer.device import autocast, resolve_dtype
-from minlm.transformer.evaluation import validation_loss
+from minlm.transformer.evaluation import text_bytes, validation_loss
 from minlm.transformer.loss import cross_entropy_loss
 from minlm.transformer.metrics import Row, now, write_metrics
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
-from minlm.transformer.run_state import RunState
+from minlm.transformer.run_state import RunState, run_fingerprint
+from minlm.transformer.settings import TrainingSettings
+from minlm.transformer.stop_signals import Interrupted, StopSignals
+from minlm.transformer.wandb_log import require_wandb, wandb_logger
 
 LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
 
 
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved. `signal_number` says by which signal."""
+def train(
+    model_config: dict[str, Any],
+    settings: TrainingSettings,
+    train_tokens: Sequence[str | Path],
+    val_tokens: Sequence[str | Path],
+    checkpoint_path: str | Path,
+    *,
+    tokenizer: BPETokenizer | None = None,
+    device: torch.device | str = "cpu",
+    log_csv: str | Path | None = None,
+    plot_dir: str | Path | None = None,
+    state_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    log_to_wandb: bool = False,
+) -> list[Row]:
+    """Train a model, or finish what an interrupted call with the same arguments began.
 
-    def __init__(self, signal_number: int):
-        super().__init__(signal_number)
-        self.signal_number = signal_number
+    Args:
+        model_config: constructor arguments of `TransformerLM`.
+        settings: of the run.
+        train_tokens, val_tokens: `.npy` files of token ids; several are read as one.
+        checkpoint_path: the finished model, see `checkpoint.save_model`.
+        tokenizer: of the tokens; puts its fingerprint into the model and bits per byte into the metrics.
+        device: where the model is trained.
+        log_csv: the finished metrics.
+        plot_dir: folder of the pictures, see `plots.draw_plots`.
+        state_dir: folder of the unfinished run; `.NAME.in_progress` beside the model if not given.
+        resume: continue from this in-progress checkpoint instead of the one in `state_dir`.
+        log_to_wandb: send the metrics to Weights & Biases too.
 
+    Returns:
+        the rows of the metrics.
 
-@dataclass
-class TrainingSettings:
-    """What a run depends on besides the model's shape and the tokens.
-
-    `total_tokens` are rounded down to whole steps of batch_size × context_length. `dtype` is the precision of matrix
-    products (auto, float32, bfloat16). Intervals are in steps.
+    Raises:
+        MinlmError: inputs that do not fit, outputs that cannot be written, a loss that is no longer a number.
+        Interrupted: SIGTERM or Ctrl-C arrived; the state is saved.
     """
+    path, device = Path(checkpoint_path), torch.device(device)
+    steps, context_length = settings.steps(model_config["context_length"]), model_config["context_length"]
+    if log_to_wandb:
+        require_wandb()
+    for output in (path, log_csv, Path(plot_dir) / "loss_vs_iter.png" if plot_dir is not None else None):
+        if output is not None:
+            check_writable(output)
+    train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
+    valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
+    valid_bytes = None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer, model_config["vocab_size"])
+        valid_bytes = text_bytes(valid_set, tokenizer)
+    stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
+    fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
-    batch_size: int = 64
-    total_tokens: int = 163_840_000
-    lr_max: float = 3e-4
-    lr_min: float = 3e-5
-    warmup_iters: int = 1000
-    weight_decay: float = 0.1
-    max_grad_norm: float = 1.0
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    seed: int = 0
-    dtype: str = "auto"
-    gradient_checkpointing: bool = False
-    eval_interval: int = 500
-    save_interval: int = 500
+    with RunState(state_dir or path.with_name(f".{path.name}.in_progress"), fingerprint) as state:
+        trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes)
+        saved = state.read(resume) if resume else state.load()
+        if saved is not None:
+            trainer.restore(saved)
+        if log_to_wandb:
+            trainer.log_rows_to(wandb_logger(stated))
+        rows = trainer.run()
+        save_model(
+            path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated()
+        )  # fmt: skip
+        if log_csv is not None:
+            write_metrics(log_csv, rows)
+        if plot_dir is not None:
+            from minlm.transformer.plots import draw_plots  # matplotlib takes a second to import
 
-    def steps(self, context_length: int) -> int:
-        """Number of steps.
+            draw_plots(rows, plot_dir)
+        state.remove()
+    last = rows[-1]
+    bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
+    log.info(
+        f"wrote {path}: {steps:,} steps, validation loss {last['val_loss']:.3f} nats/token{bits}, "
+        f"{trainer.elapsed():.0f} s"
+    )
+    return rows
 
-        Raises:
-            MinlmError: there is not even one, or the warm-up is longer than the run.
-        """
-        for name in ("batch_size", "eval_interval", "save_interval"):
-            if getattr(self, name) < 1:
-                raise MinlmError(f"--{name} must be at least 1, not {getattr(self, name)}.")
-        steps = self.total_tokens // (self.batch_size * context_length)
-        if steps < 1:
-            raise MinlmError(
-                f"--total_tokens {self.total_tokens:,} is less than one batch of {self.batch_size} × {context_length} "
-                f"= {self.batch_size * context_length:,} tokens. Raise it, or lower --batch_size or --context_length."
-            )
-        if self.warmup_iters > steps:
-            raise MinlmError(
-                f"--warmup_iters {self.warmup_iters:,} is longer than the run of {steps:,} steps. "
-                "Lower it; 5 % of the run is usual."
-            )
-        return steps
 
-    def stated(self) -> dict[str, Any]:
-        """The settings that decide the result, for the checkpoint and the fingerprint of a run."""
-        values = dataclasses.asdict(self)
-        del values["save_interval"]
-        return values
+def _check_tokenizer(tokenizer: BPETokenizer, vocab_size: int) -> None:
+    largest = max(tokenizer.vocab)
+    if largest >= vocab_size:
+        raise MinlmError(
+            f"the tokenizer has token ids up to {largest}, which do not fit --vocab_size {vocab_size}. "
+            f"Give --vocab_size {largest + 1} or more, or the tokenizer of these tokens."
+        )
 
 
 class Trainer:
@@ -101,8 +132,7 @@ class Trainer:
         train_tokens, valid_tokens: token ids, see `batching.open_tokens`.
         state: folder of the unfinished run.
         device: where the model lives.
-        valid_bytes: bytes of text that the validation tokens stand for, for bits per byte; None leaves it out.
-        on_row: called with each new row of the metrics.
+        valid_bytes: bytes of text that the validation tokens stand for, for bits per byte; None or 0 leaves it out.
     """
 
     def __init__(
@@ -114,11 +144,10 @@ class Trainer:
         state: RunState,
         device: torch.device,
         valid_bytes: int | None = None,
-        on_row: Callable[[Row], None] = lambda row: None,
     ):
         self.settings, self.state, self.device = settings, state, device
         self.train_tokens, self.valid_tokens, self.valid_bytes = train_tokens, valid_tokens, valid_bytes
-        self.on_row = on_row
+        self.on_row: Callable[[Row], None] = lambda row: None
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
         self.dtype = resolve_dtype(settings.dtype, device)
@@ -136,7 +165,8 @@ class Trainer:
         self.step = 0
         self.rows: list[Row] = []
         self.loss_sum = torch.zeros((), device=device)  # of the steps since the last row
-        self.grad_norm = torch.zeros((), device=device)
+        self.grad_norm = torch.zeros((), device=device)  # of the last step, before clipping
+        self.unseen: list[Tensor] = []  # loss and gradient norm of each step since the last look
         self.elapsed_before = 0.0  # seconds in earlier processes
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -145,6 +175,12 @@ class Trainer:
         self.optimizer.load_state_dict(saved["optimizer_state_dict"])
         self.step, self.rows, self.elapsed_before = saved["iteration"], saved["rows"], saved["elapsed_s"]
         self.loss_sum, self.grad_norm = saved["loss_sum"].to(self.device), saved["grad_norm"].to(self.device)
+
+    def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
+        """Call `on_row` with each row of the metrics, those of the interrupted run first."""
+        for row in self.rows:
+            on_row(row)
+        self.on_row = on_row
 
     def run(self) -> list[Row]:
         """Train to the end; the rows of the metrics.
@@ -156,32 +192,34 @@ class Trainer:
         tokens_per_step = self.settings.batch_size * self.context_length
         log.info(
             f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {self.settings.batch_size} × "
-            f"{self.context_length} tokens on {self.device} in {str(self.dtype).removeprefix('torch.')}, "
-            f"{torch.get_num_threads()} threads"
+            f"{self.context_length} = {self.steps * tokens_per_step:,} tokens on {self.device} in "
+            f"{str(self.dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
         )
         self.started = self.row_started = time.perf_counter()
         self.row_step = self.step
         note = ""
-        with (
-            _signals_noted() as signals,
-            Progress(self.steps * tokens_per_step, "training", "tokens", self.step * tokens_per_step) as progress,
-        ):
-            while self.step < self.steps:
-                loss = self.train_step()
-                if self.step % LOOK_EVERY == 0:
-                    note = f"loss {self.check(loss):.3f}"
-                if self.step % self.settings.eval_interval == 0 or self.step == self.steps:
-                    self.add_row()
-                if signals:
-                    self.save()
-                    raise Interrupted(signals[0])
-                if self.step % self.settings.save_interval == 0 and self.step < self.steps:
-                    self.save()
-                progress.update(tokens_per_step, f"step {self.step:,}, {note}")
-        return self.rows
+        with StopSignals() as signals, Progress(self.steps, "training", "steps", self.step) as progress:
+            try:
+                while True:
+                    if self.row_is_due():
+                        self.add_row(signals)
+                    if self.step == self.steps:
+                        return self.rows
+                    self.train_step()
+                    signals.check()
+                    if self.step % LOOK_EVERY == 0:
+                        loss = self.look()
+                        speed = (self.step - self.row_step) * tokens_per_step / (time.perf_counter() - self.row_started)
+                        note = f"loss {loss:.3f}, {speed:,.0f} tokens/s"
+                    if self.step % self.settings.save_interval == 0 and self.step < self.steps:
+                        self.save()
+                    progress.update(1, note)
+            except Interrupted:
+                self.save()
+                raise
 
-    def train_step(self) -> Tensor:
-        """One batch, one update; the loss, still on the device."""
+    def train_step(self) -> None:
+        """One batch, one update; nothing waits for the device."""
         settings = self.settings
         lr = self.learning_rate(self.step)
         for group in self.optimizer.param_groups:
@@ -197,39 +235,55 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.loss_sum += loss.detach()
+        self.unseen.append(torch.stack((loss.detach(), self.grad_norm)))
         self.step += 1
-        return loss.detach()
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then a cosine that ends with the run."""
         settings = self.settings
         return get_lr_cosine_schedule(step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps)
 
-    def check(self, loss: Tensor) -> float:
-        """The loss as a number.
+    def look(self) -> float:
+        """The mean loss of the steps since the last look (NaN if there were none).
 
         Raises:
-            MinlmError: it is not finite.
+            MinlmError: the loss or the gradient of one of them was not finite, so the weights are spoiled.
         """
-        value = loss.item()
-        if not math.isfinite(value):
-            saved = "" if not self.state.checkpoint.exists() else f" The last good state is in {self.state.checkpoint}."
-            raise MinlmError(
-                f"the loss became {value} by step {self.step:,}.{saved} Lower training.lr_max, lengthen "
-                "training.warmup_iters, or lower training.max_grad_norm."
-            )
-        return value
+        if not self.unseen:
+            return math.nan
+        values = torch.stack(self.unseen).tolist()  # waits for the device
+        first = self.step - len(values) + 1
+        for step, (loss, norm) in enumerate(values, first):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
+                saved = f" The last good state is {self.state.checkpoint}." if self.state.checkpoint.exists() else ""
+                raise MinlmError(
+                    f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
+                    "max_grad_norm."
+                )
+        self.unseen.clear()
+        return sum(loss for loss, _ in values) / len(values)
 
-    def add_row(self) -> None:
-        """Validate, and note where the run stands."""
+    def row_is_due(self) -> bool:
+        """Whether the metrics lack a row of this step."""
+        if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
+            return False
+        return self.step % self.settings.eval_interval == 0 or self.step == self.steps
+
+    def add_row(self, signals: StopSignals) -> None:
+        """Validate, and note where the run stands; a signal breaks off the validation."""
+        self.look()
         steps_since = self.step - (self.rows[-1]["iter"] if self.rows else 0)
-        train_loss = self.check(self.loss_sum) / steps_since  # waits for the device
+        train_loss = self.loss_sum.item() / steps_since
         seconds = time.perf_counter() - self.row_started
         tokens_per_step = self.settings.batch_size * self.context_length
-        val_loss = validation_loss(
-            self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype
-        )
-        bits = val_loss * (len(self.valid_tokens) - 1) / math.log(2)
+        with signals.raising():
+            val_loss = validation_loss(
+                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype
+            )
+        bits_per_byte = None
+        if self.valid_bytes:
+            bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
         self.rows.append(
             {
                 "timestamp": now(),
@@ -241,21 +295,21 @@ class Trainer:
                 "tokens_seen": self.step * tokens_per_step,
                 "tokens_per_s": round((self.step - self.row_step) * tokens_per_step / seconds),
                 "grad_norm": self.grad_norm.item(),
-                "val_bits_per_byte": "" if self.valid_bytes is None else bits / self.valid_bytes,
+                "val_bits_per_byte": bits_per_byte,
             }
         )
         write_metrics(self.state.metrics, self.rows)
         self.on_row(self.rows[-1])
         log.info(
             f"step {self.step:,}: train loss {train_loss:.3f}, validation loss {val_loss:.3f}"
-            + ("" if self.valid_bytes is None else f" ({bits / self.valid_bytes:.3f} bits/byte)")
+            + ("" if bits_per_byte is None else f" ({bits_per_byte:.3f} bits/byte)")
         )
         self.loss_sum.zero_()
         self.row_started, self.row_step = time.perf_counter(), self.step
 
     def save(self) -> None:
         """Write the state, unless it is spoiled."""
-        self.check(self.loss_sum)
+        self.look()
         self.state.save(
             {
                 "iteration": self.step,
@@ -271,17 +325,3 @@ class Trainer:
     def elapsed(self) -> float:
         """Seconds of training so far, in all processes."""
         return self.elapsed_before + time.perf_counter() - self.started
-
-
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Within it SIGTERM and SIGINT only add their number to the list, so that a step is finished first."""
-    noted: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda n, frame: noted.append(n)) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield noted
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -1,0 +1,58 @@
+"""SIGTERM (a cluster takes its machine back) and Ctrl-C, answered between two steps instead of within one."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved. `signal_number` says by which signal."""
+
+    def __init__(self, signal_number: int):
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+class StopSignals:
+    """Within its `with` block the signals are noted; `check` raises. A second Ctrl-C stops at once, without saving."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.raises = False
+        self.old_handlers: dict[signal.Signals, Any] = {}
+
+    def check(self) -> None:
+        """Raise `Interrupted` if a signal has arrived."""
+        if self.received is not None:
+            raise Interrupted(self.received)
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Around long work that may be broken off anywhere: a signal raises `Interrupted` at once."""
+        self.raises = True
+        try:
+            self.check()
+            yield
+        finally:
+            self.raises = False
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():  # only there handlers can be set
+            self.old_handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self.old_handlers.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = self.received or number
+        if self.raises:
+            self.check()
