@@ -6,8 +6,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT
-
+from checkout import ROOT
 
 OUTSIDE = r"Shell command directly uses variable (\w+) from outside of the rule"
 
