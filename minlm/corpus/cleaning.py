@@ -18,7 +18,10 @@ from minlm.progress import log
 
 Step = Callable[[str], tuple[str, int]]
 
-START = re.compile(r"^[^\w\n]*\*\*\*\s*START OF (?:THIS|THE) PROJECT GUTENBERG(?:.*?\*\*\*[ ]*$|.*$)", re.I | re.M)
+START = re.compile(
+    r"^[^\w\n]*\*\*\*\s*START OF (?:THIS|THE) PROJECT GUTENBERG(?:[^*\n]*(?:\n[^*\n]+){0,2}\*\*\*[ ]*$|.*$)",
+    re.I | re.M,
+)
 SMALL_PRINT_END = re.compile(r"^.*\*END\W*THE SMALL PRINT.*$", re.I | re.M)
 END = re.compile(
     r"^[^\w\n]*(?:\*\*\*\s*END OF (?:THIS|THE) PROJECT GUTENBERG"
@@ -44,9 +47,8 @@ DIVISION = (
     r"(?:BOOK|CHAPTER|CHAP\.|CANTO|PART|SECTION|VOLUME|VOL\.|ACT|SCENE|LETTER|EPISTLE|ODE|HYMN|FABLE|ELEGY|SATIRE)"
 )
 HEADING = re.compile(
-    rf"(?:{DIVISION} *{NUMERAL}|{NUMERAL} *{DIVISION}|[IVXLC]+|\d+)(?:[.:]?|[.:—-].{{0,60}})"
-    r"|(?:THE )?(?:ARGUMENT|PREFACE|INTRODUCTION|CONTENTS|NOTES|FOOTNOTES|APPENDIX|GLOSSARY|PROLOGUE|EPILOGUE)[.:]?",
-    re.I,
+    rf"(?i:{DIVISION} *{NUMERAL}|{NUMERAL} *{DIVISION})(?:[.:]?|[.:—-].{{0,60}})|(?:[IVXLC]+|\d+)[.:]?"
+    r"|(?i:(?:THE )?(?:ARGUMENT|PREFACE|INTRODUCTION|CONTENTS|(?:FOOT)?NOTES|APPENDIX|GLOSSARY|(?:PRO|EPI)LOGUE)[.:]?)"
 )
 MOST_OF_TITLE_PAGE = 16  # paragraphs
 

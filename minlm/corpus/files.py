@@ -89,9 +89,8 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
 def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
     """Pair each text with whether it is held out: every (1 / fraction)-th, else the last one."""
     phase = random.Random(seed).random()
-    count = held_out = 0
-    for text, is_last in _with_last(texts):
-        count += 1
+    held_out = 0
+    for count, (text, is_last) in enumerate(_with_last(texts), start=1):
         is_held_out = int(count * fraction + phase) > held_out or (is_last and fraction > 0 and held_out == 0)
         held_out += is_held_out
         yield text, is_held_out

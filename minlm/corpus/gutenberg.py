@@ -34,7 +34,7 @@ def fetch_book(selection: str | Path, gutenberg_id: int, output: str | Path, req
         if web.is_web_page(response, body[:1000]):
             raise web.FetchError(f"{url}: the server sent a web page instead of the text")
         if b"\0" in body[:1000] or not body.strip():
-            raise web.FetchError(f"{url}: the server sent {'something else than text' if body else 'nothing'}")
+            raise web.FetchError(f"{url}: the server sent {'something else than text' if body.strip() else 'nothing'}")
     except web.FetchError as error:
         with atomic_write(record) as out:
             out.write(f"{error}\n")
@@ -65,9 +65,8 @@ def decode(body: bytes, declared: str = "") -> tuple[str, str]:
     elif broken:
         named = re.search(rb"(?i)character set encoding:\s*([\w-]+)", body[:5000])
         charsets = [declared, named[1].decode() if named else "", "cp1252"]
-        text, used = next(
-            filter(None, (_try_charset(body, charset) for charset in charsets)), (body.decode("latin-1"), "iso8859-1")
-        )
+        tried = filter(None, (_try_charset(body, charset) for charset in charsets))
+        text, used = next(tried, (body.decode("iso8859-1"), "iso8859-1"))
     return text.replace("\r\n", "\n").replace("\r", "\n"), used
 
 

@@ -35,10 +35,12 @@ def is_verse(lines: list[str], width: int) -> bool:
     full = _fraction_full(lines, width)
     capitals = sum(bool(re.match(r"\W*[A-Z]", line)) for line in lines[1:]) / (len(lines) - 1)
     if full >= 0.5:
-        return capitals > 0.9 and len(lines) >= 4 and full < 0.9
+        return capitals > 0.9 and len(lines) >= 5  # as long as those of prose, but no prose has such capitals
     if capitals >= 0.6:
         return True
-    return _fraction_full(lines, max(map(len, lines))) < 0.8  # else prose in narrower lines, such as a quotation
+    # Verse whose lines begin with small letters, unless it is prose in narrower lines, such as a quotation.
+    longest = max(map(len, lines))
+    return longest < 0.75 * width and _fraction_full(lines, longest) < 0.8
 
 
 def _fraction_full(lines: list[str], width: int) -> float:
