@@ -23,6 +23,7 @@ from minlm.progress import Progress, log
 TRAIN_FRACTION = 0.95  # of target_total_words; the rest is validation
 CUT_ABOVE = 0.001  # a last document is cut to size if leaving it out would miss more than this part of the words
 
+_AROUND = b"\r\n"
 _END = f"\n{SEPARATOR}\n".encode()
 
 IntArray = npt.NDArray[np.int64]
@@ -191,26 +192,36 @@ def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     return chosen
 
 
-_IS_WORD = bytes(chr(byte).isalnum() or byte == ord("_") for byte in range(128)) + bytes(128)
-_NON_ASCII = re.compile(rb"[\x80-\xff]+")
-
-
-@functools.lru_cache(maxsize=100_000)
-def _in_ascii(run: bytes) -> bytes:
-    """As many ASCII bytes as `run` has: letters where it has letters or digits, else spaces."""
-    return b"".join((b"a" if char.isalnum() else b" ") * len(char.encode()) for char in run.decode())
-
-
 def word_starts(block: bytes) -> IntArray:
     r"""Byte offsets at which the words (`\b\w+\b`) of UTF-8 text begin.
 
     Each byte becomes 1 (part of a word) or 0; words begin where 1 follows 0. That is ten times faster than a
     regular expression over the text.
     """
+    is_word = np.frombuffer(block.translate(_IS_ASCII_WORD), np.uint8)
     if not block.isascii():
-        block = _NON_ASCII.sub(lambda run: _in_ascii(run[0]), block)
-    is_word = np.frombuffer(block.translate(_IS_WORD), np.uint8)
-    return np.flatnonzero(is_word > np.concatenate([[0], is_word[:-1]]))
+        is_word = is_word.copy()
+        data = np.frombuffer(block, np.uint8)
+        first = np.flatnonzero(data >= 0xC0)  # first bytes of characters beyond ASCII
+        more = 1 + (data[first] >= 0xE0).astype(np.int32) + (data[first] >= 0xF0)  # how many bytes follow each
+        code = data[first] & (0x3F >> more)  # int32: the bits of the code point, six per following byte
+        parts = [(has := more >= k, first[has] + k) for k in (1, 2, 3)]
+        for has, offset in parts:
+            code[has] = code[has] << 6 | (data[offset] & 0x3F)
+        is_word[first] = _is_word()[code]
+        for has, offset in parts:
+            is_word[offset] = is_word[first[has]]
+    starts = np.flatnonzero(is_word[1:] > is_word[:-1]) + 1
+    return np.concatenate([[0], starts]) if block and is_word[0] else starts
+
+
+_IS_ASCII_WORD = bytes(chr(byte).isalnum() or chr(byte) == "_" for byte in range(128)) + bytes(128)
+
+
+@functools.cache
+def _is_word() -> npt.NDArray[np.uint8]:
+    r"""For each Unicode code point: 1 if `\w` matches it. shape (0x110000,)."""
+    return np.array([chr(code).isalnum() or chr(code) == "_" for code in range(0x110000)], np.uint8)
 
 
 def _bytes_of_words(document: Spans, words: int) -> int:
@@ -240,7 +251,9 @@ def _write_interleaved(sources: list[Spans], output: str | Path) -> None:
         ExitStack() as stack,
         Progress(int(length.sum()), f"writing {output}", "B") as progress,
     ):
-        files = [stack.enter_context(open(s.path, "rb")) if len(s.words) else io.BytesIO() for s in sources]
+        files = [
+            stack.enter_context(open(s.path, "rb", BLOCK_BYTES)) if len(s.words) else io.BytesIO() for s in sources
+        ]
         for first in range(0, len(order), 1 << 16):  # a few documents at a time: lists take more memory than arrays
             part = slice(first, first + (1 << 16))
             for k, start, size in zip(which[part].tolist(), offset[part].tolist(), length[part].tolist(), strict=True):
@@ -249,12 +262,13 @@ def _write_interleaved(sources: list[Spans], output: str | Path) -> None:
 
 
 def _copy_document(file: BinaryIO, start: int, size: int, out: IO[bytes]) -> None:
-    """Copy `size` bytes from `start`, without line feeds around them, and the separator line."""
+    """Copy `size` bytes from `start`, without blank space around them, and the separator line."""
     file.seek(start)
-    done = 0
-    while done < size:
-        piece = file.read(min(size - done, BLOCK_BYTES))
-        text = piece.lstrip(b"\r\n") if done == 0 else piece
-        done += len(piece)
-        out.write(text.rstrip() if done == size else text)
+    if size <= BLOCK_BYTES:
+        out.write(file.read(size).strip(_AROUND) + _END)
+        return
+    out.write(file.read(BLOCK_BYTES).lstrip(_AROUND))
+    for left in range(size - BLOCK_BYTES, 0, -BLOCK_BYTES):
+        piece = file.read(min(left, BLOCK_BYTES))
+        out.write(piece.rstrip() if left <= BLOCK_BYTES else piece)
     out.write(_END)
