@@ -37,22 +37,33 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
         raise MinlmError(f"{path} lacks the column(s) {', '.join(missing)}: it is not a metrics.csv of minlm.")
     if table.empty:
         raise MinlmError(f"{path} has no rows: the training wrote no metrics.")
+    if words := [name for name in NEEDED if not pd.api.types.is_numeric_dtype(table[name])]:
+        raise MinlmError(f"{path}: the column {words[0]} holds something that is not a number.")
     return table
 
 
 def draw_plots(metrics: pd.DataFrame | Sequence[Row], folder: str | Path) -> list[Path]:
     """Write loss_vs_iter.png, loss_vs_time.png and speed_vs_iter.png; their paths."""
     table = metrics if isinstance(metrics, pd.DataFrame) else pd.DataFrame(list(metrics))
-    minutes = table.assign(minutes=table["elapsed_s"] / 60)
+    seconds = table["elapsed_s"]
+    unit = "seconds" if seconds.iloc[-1] < 180 else "minutes" if seconds.iloc[-1] < 180 * 60 else "hours"
+    timed = table.assign(time=seconds / {"seconds": 1, "minutes": 60, "hours": 3600}[unit])
     return [
         _draw(folder, "loss_vs_iter", lambda axes: _losses(axes, table, "iter", "step")),
-        _draw(folder, "loss_vs_time", lambda axes: _losses(axes, minutes, "minutes", "time (minutes)")),
+        _draw(folder, "loss_vs_time", lambda axes: _losses(axes, timed, "time", f"time ({unit})")),
         _draw(folder, "speed_vs_iter", lambda axes: _speed(axes, table)),
     ]
 
 
 def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
-    axes.plot(table[x], table["train_loss"], color=TRAIN, marker=".", label="training (mean since the last point)")
+    axes.plot(
+        table[x],
+        table["train_loss"],
+        color=TRAIN,
+        linestyle="--",
+        marker=".",
+        label="training (mean since the last point)",
+    )
     axes.plot(table[x], table["val_loss"], color=VALID, marker="o", markersize=4, label="validation (whole set)")
     last = table.iloc[-1]
     axes.annotate(

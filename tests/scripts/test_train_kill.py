@@ -1,0 +1,121 @@
+"""nlm-train killed at random moments, told to stop, started twice: the result is that of an undisturbed run."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minlm.files import sha256
+from minlm.transformer.metrics import TIMING
+
+FLAGS = (
+    "--vocab_size 64 --context_length 16 --d_model 32 --num_layers 1 --num_heads 2 --d_ff 64 --batch_size 4 "
+    "--total_tokens 19200 --warmup_iters 10 --lr_max 1e-2 --lr_min 1e-3 --device cpu --threads 1 "
+    "--eval_interval 35 --save_interval 10"
+).split()
+STEPS = 300
+
+
+class Run:
+    """Training in a folder of its own, in a process group of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir()
+        tokens = np.arange(6000) * 7 % 61
+        tokens[np.random.default_rng(0).random(6000) < 0.3] = 3
+        np.save(folder / "train.npy", tokens.astype(np.uint16))
+        np.save(folder / "valid.npy", tokens[:700].astype(np.uint16))
+        self.state = folder / ".model.pt.in_progress"
+
+    def start(self, *more: str) -> subprocess.Popen:
+        outputs = ["--checkpoint_path", "model.pt", "--log_csv", "metrics.csv"]
+        inputs = ["--train_tokens", "train.npy", "--val_tokens", "valid.npy"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "minlm.scripts.train", *inputs, *FLAGS, *outputs, *more],
+            cwd=self.folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def finish(self, *more: str) -> str:
+        process = self.start(*more)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+        return output
+
+    def wait_for_checkpoint(self, process: subprocess.Popen, newer_than: float = 0) -> float:
+        """Until an in-progress checkpoint younger than that is there; its time."""
+        path = self.state / "checkpoint.pt"
+        end = time.monotonic() + 60
+        while not path.exists() or path.stat().st_mtime <= newer_than:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        return path.stat().st_mtime
+
+    def result(self) -> tuple[str, list[dict[str, str]]]:
+        with open(self.folder / "metrics.csv", newline="") as handle:
+            rows = [{k: v for k, v in row.items() if k not in TIMING} for row in csv.DictReader(handle)]
+        return sha256(self.folder / "model.pt"), rows
+
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("undisturbed") / "run")
+    run.finish()
+    assert [int(row["iter"]) for row in run.result()[1]] == [*range(35, STEPS, 35), STEPS]
+    return run
+
+
+def test_sigkill_at_random_moments(undisturbed, tmp_path):
+    run, moments, last = Run(tmp_path / "run"), random.Random(0), 0.0
+    for _ in range(3):
+        process = run.start()
+        last = run.wait_for_checkpoint(process, last)
+        time.sleep(moments.uniform(0, 0.15))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not {"model.pt", "metrics.csv"} & run.files()
+    assert "continuing an interrupted run at step" in run.finish()
+    assert run.result() == undisturbed.result()
+    assert run.files() == undisturbed.files() == {"train.npy", "valid.npy", "model.pt", "metrics.csv"}
+
+
+def test_told_to_stop_it_saves_and_says_how_to_go_on(undisturbed, tmp_path):
+    run, last = Run(tmp_path / "run"), 0.0
+    for number, status in [(signal.SIGTERM, 143), (signal.SIGINT, 130)]:
+        process = run.start()
+        last = run.wait_for_checkpoint(process, last)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == status
+        assert "the same command goes on from here" in output
+        assert "Traceback" not in output
+        last = (run.state / "checkpoint.pt").stat().st_mtime
+    assert "continuing an interrupted run" in run.finish()
+    assert run.result() == undisturbed.result()
+
+
+def test_a_second_trainer_is_turned_away(undisturbed, tmp_path):
+    run = Run(tmp_path / "run")
+    first = run.start()
+    run.wait_for_checkpoint(first)
+    first.send_signal(signal.SIGSTOP)  # holds the lock for as long as the second one tries
+    second = run.start()
+    output, _ = second.communicate(timeout=60)
+    first.send_signal(signal.SIGCONT)
+    assert second.returncode == 1
+    assert "another trainer is at work" in output
+    assert "Traceback" not in output
+    assert first.wait(timeout=60) == 0
+    assert run.result() == undisturbed.result()
