@@ -10,13 +10,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TINY = """
+TINY = r"""
 corpus: {source: files, files: {train: [texts/train*.txt], valid: [texts/valid.txt]}}
 tokenizer: {vocab_size: 300}
 model: {context_length: 16, d_model: 32, num_layers: 1, num_heads: 2, d_ff: 64}
 training: {batch_size: 4, total_tokens: 6400, warmup_iters: 5, lr_max: 1.0e-3, lr_min: 1.0e-4, eval_interval: 25,
   save_interval: 10}
-sampling: {prompts: ["The cat"], settings: [{temperature: 0.7, top_p: 0.9}], max_new_tokens: 8}
+sampling: {prompts: ["The cat", "it's \"$HOME\"", ""], settings: [{temperature: 0.7, top_p: 0.9}], max_new_tokens: 8}
 """
 
 

@@ -1,6 +1,7 @@
 """What re-runs: exactly the steps whose result depends on what changed (the table in docs/architecture.md)."""
 
 import os
+import re
 import time
 from contextlib import contextmanager
 
@@ -23,6 +24,11 @@ def touched(path):
 def test_a_second_run_has_nothing_to_do(finished):
     assert finished.stale() == {}
     assert "Nothing to be done" in finished.run("all")
+
+
+def test_each_prompt_reaches_the_samples_as_it_was_written(finished):
+    samples = (finished.folder / "results/samples.txt").read_text()
+    assert re.findall(r'^prompt: "(.*)"$', samples, re.M) == ["The cat", 'it\'s "$HOME"', ""]
 
 
 @pytest.mark.parametrize(

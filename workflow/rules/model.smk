@@ -76,12 +76,11 @@ rule sample:
         mem_mb=4000,
         runtime=60,
     params:
-        prompts=SAMPLING["prompts"],
         settings=[f"{s['temperature']}:{s['top_p'] or 'none'}" for s in SAMPLING["settings"]],
-        flags=flags(SAMPLING, "max_new_tokens", "seed"),
+        flags=flags(SAMPLING, "prompts", "max_new_tokens", "seed"),
     message:
         "Writing samples."
     shell:
         "exec python -m minlm.scripts.sample --checkpoint {input.model} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} --prompts {params.prompts:q} --settings {params.settings} {params.flags}"
+        " --merges_path {input.merges} --settings {params.settings} {params.flags}"
         " {DEVICE} --threads {threads} --output {output} --log_file {log}"
