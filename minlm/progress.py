@@ -39,7 +39,7 @@ class Progress:
     """Progress of one piece of work.
 
     Args:
-        total: how much work there is, in `unit`s.
+        total: how much work there is, in `unit`s; 0 if that is not known (yet).
         label: what is being done, for example "tokenizing train.txt".
         unit: "B" for bytes (shown as MB), otherwise a plain word such as "merges" or "steps".
         initial: work done by an earlier, interrupted run.
@@ -50,7 +50,7 @@ class Progress:
         self.done = self.initial = initial
         self.started = self.last_line = time.monotonic()
         self.bar = tqdm(
-            total=total, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
+            total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
             unit_scale=True, mininterval=0.1, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty(),
         )  # fmt: skip
 
@@ -67,8 +67,10 @@ class Progress:
 
     def _line(self, now: float, note: str) -> str:
         rate = (self.done - self.initial) / max(now - self.started, 1e-9)
-        left = tqdm.format_interval((self.total - self.done) / rate) if rate > 0 else "?"
         scale, unit = (1e6, "MB") if self.unit == "B" else (1, self.unit)
+        if not self.total:
+            return ", ".join(filter(None, [f"{self.label}: {self.done / scale:,.0f} {unit}", note]))
+        left = tqdm.format_interval((self.total - self.done) / rate) if rate > 0 else "?"
         amount = f"{self.done / scale:,.0f} of {self.total / scale:,.0f} {unit}"
         return ", ".join(filter(None, [f"{self.label}: {amount}", note, f"{left} left"]))
 

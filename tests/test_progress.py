@@ -34,6 +34,12 @@ def test_lines_without_a_terminal(tmp_path):
     assert "reading a.txt: 5 of 5 MB" in (tmp_path / "logs/x.log").read_text()
 
 
+def test_unknown_total(tmp_path):
+    work = WORK.replace("5_000_000", "0")
+    result = subprocess.run([sys.executable, "-c", work], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stderr.splitlines()[0] == "reading a.txt: 1 MB, loss 2.5"
+
+
 def test_a_bar_at_a_terminal_and_lines_in_the_log(tmp_path):
     main, side = pty.openpty()
     termios.tcsetwinsize(side, (24, 100))

@@ -101,7 +101,7 @@ def _receive(session: requests.Session, url: str, part: IO[bytes], record: Path)
                     part.write(first)
                 elif not have:
                     raise web.FetchError(f"{url}: the server answers {response.status_code} to a plain request")
-                elif answered != entity or not response.headers["Content-Range"].startswith(f"bytes {have}-"):
+                elif answered != entity or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                     entity = None  # our part is of no use here: ask for the whole
                     continue
                 else:

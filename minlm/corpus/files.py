@@ -17,8 +17,6 @@ from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
 
-DOCUMENT_MODES = ("separator", "file", "blank_line")
-
 
 def collect_files(
     train: Sequence[str],
@@ -47,9 +45,11 @@ def collect_files(
         The number of documents in each file: `{"train": …, "valid": …}`.
 
     Raises:
-        MinlmError: a pattern matches nothing; a file is damaged, without text or not UTF-8; a file is named for
-            both; there is only one document and nothing to hold out.
+        MinlmError: valid_fraction is out of range; a pattern matches nothing; a file is damaged, without text or
+            not UTF-8; a file is named for both; there is only one document and nothing to hold out.
     """
+    if not 0 < valid_fraction < 1:
+        raise MinlmError(f"valid_fraction must be between 0 and 1, not {valid_fraction}")
     train_files, valid_files = find_files(train), find_files(valid)
     if shared := {path.resolve() for path in train_files} & {path.resolve() for path in valid_files}:
         raise MinlmError(f"{min(shared)} is named for both training and validation; take it out of one of them")

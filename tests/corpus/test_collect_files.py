@@ -105,6 +105,8 @@ def test_bad_files(tmp_path, collect):
     write(tmp_path, "one.txt", "a single document")
     with pytest.raises(MinlmError, match="single document"):
         collect(["one.txt"])
+    with pytest.raises(MinlmError, match="valid_fraction"):
+        collect(["one.txt"], valid_fraction=0)
     write(tmp_path, "empty.txt", " \n\n<|endoftext|>\n")
     with pytest.raises(MinlmError, match=r"empty\.txt holds no text"):
         collect(["one.txt", "empty.txt"])
