@@ -8,6 +8,7 @@ and continued gives the same bytes as one that was left alone.
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +88,16 @@ def train(
     stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
-    with RunState(state_dir or path.with_name(f".{path.name}.in_progress"), fingerprint) as state:
+    with (
+        RunState(state_dir or path.with_name(f".{path.name}.in_progress"), fingerprint) as state,
+        wandb_logger(stated) if log_to_wandb else nullcontext() as on_row,
+    ):
         trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes)
         saved = state.read(resume) if resume else state.load()
         if saved is not None:
             trainer.restore(saved)
-        if log_to_wandb:
-            trainer.log_rows_to(wandb_logger(stated))
+        if on_row is not None:
+            trainer.log_rows_to(on_row)
         rows = trainer.run()
         save_model(
             path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated()

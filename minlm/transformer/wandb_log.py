@@ -1,7 +1,8 @@
 """Weights & Biases, for those who installed it."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from minlm.errors import MinlmError
@@ -17,15 +18,15 @@ def require_wandb() -> None:
         raise MinlmError("--log_to_wandb needs the package wandb. Install it with: pip install -e .[viz]")
 
 
-def wandb_logger(config: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-    """Start a W&B run (project "minlm") and return a function that logs one row of the metrics to it."""
+@contextmanager
+def wandb_logger(config: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A W&B run (project "minlm") for as long as the block; yields a function that logs one row of the metrics."""
     import wandb
 
-    run = wandb.init(project="minlm", config=config)
+    with wandb.init(project="minlm", config=config) as run:
 
-    def log_row(row: dict[str, Any]) -> None:
-        run.log(
-            {name: value for name, value in row.items() if value is not None and name != "timestamp"}, step=row["iter"]
-        )
+        def log_row(row: dict[str, Any]) -> None:
+            values = {name: value for name, value in row.items() if value is not None and name != "timestamp"}
+            run.log(values, step=row["iter"], commit=True)
 
-    return log_row
+        yield log_row

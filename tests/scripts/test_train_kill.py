@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,11 +16,11 @@ import pytest
 from minlm.files import sha256
 from minlm.transformer.metrics import TIMING
 
-FLAGS = (
+FLAGS = shlex.split(
     "--vocab_size 64 --context_length 16 --d_model 32 --num_layers 1 --num_heads 2 --d_ff 64 --batch_size 4 "
     "--total_tokens 19200 --warmup_iters 10 --lr_max 1e-2 --lr_min 1e-3 --device cpu --threads 1 "
     "--eval_interval 35 --save_interval 10"
-).split()
+)
 STEPS = 300
 
 

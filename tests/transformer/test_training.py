@@ -65,7 +65,7 @@ def result(folder, name):
     return sha256(folder / name), rows
 
 
-def stop_after(monkeypatch, step: int, stop=Interrupted(signal.SIGTERM)):
+def stop_after(monkeypatch, step: int, stop: Exception | None = None):
     """Break off right behind a step, as a signal does."""
     original = Trainer.train_step
 
@@ -73,7 +73,7 @@ def stop_after(monkeypatch, step: int, stop=Interrupted(signal.SIGTERM)):
         original(self)
         if self.step == step:
             monkeypatch.setattr(Trainer, "train_step", original)
-            raise stop
+            raise stop or Interrupted(signal.SIGTERM)
 
     monkeypatch.setattr(Trainer, "train_step", train_step)
 
