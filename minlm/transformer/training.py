@@ -99,9 +99,7 @@ def train(
         if on_row is not None:
             trainer.log_rows_to(on_row)
         rows = trainer.run()
-        save_model(
-            path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated()
-        )  # fmt: skip
+        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated())
         if log_csv is not None:
             write_metrics(log_csv, rows)
         if plot_dir is not None:
@@ -171,13 +169,15 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)  # of the steps since the last row
         self.grad_norm = torch.zeros((), device=device)  # of the last step, before clipping
         self.unseen: list[Tensor] = []  # loss and gradient norm of each step since the last look
-        self.elapsed_before = 0.0  # seconds in earlier processes
+        # Seconds in earlier processes: all of them, and those of training since the last row.
+        self.elapsed_before = self.since_row_before = 0.0
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from a state of `RunState`."""
         self.model.load_state_dict(saved["model_state_dict"])
         self.optimizer.load_state_dict(saved["optimizer_state_dict"])
-        self.step, self.rows, self.elapsed_before = saved["iteration"], saved["rows"], saved["elapsed_s"]
+        self.step, self.rows = saved["iteration"], saved["rows"]
+        self.elapsed_before, self.since_row_before = saved["elapsed_s"], saved["since_row_s"]
         self.loss_sum, self.grad_norm = saved["loss_sum"].to(self.device), saved["grad_norm"].to(self.device)
 
     def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
@@ -199,8 +199,8 @@ class Trainer:
             f"{self.context_length} = {self.steps * tokens_per_step:,} tokens on {self.device} in "
             f"{str(self.dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
         )
-        self.started = self.row_started = time.perf_counter()
-        self.row_step = self.step
+        self.started = time.perf_counter()
+        self.row_started = self.started - self.since_row_before
         note = ""
         with StopSignals() as signals, Progress(self.steps, "training", "steps", self.step) as progress:
             try:
@@ -212,9 +212,7 @@ class Trainer:
                     self.train_step()
                     signals.check()
                     if self.step % LOOK_EVERY == 0:
-                        loss = self.look()
-                        speed = (self.step - self.row_step) * tokens_per_step / (time.perf_counter() - self.row_started)
-                        note = f"loss {loss:.3f}, {speed:,.0f} tokens/s"
+                        note = f"loss {self.look():.3f}, {self.tokens_per_second():,.0f} tokens/s"
                     if self.step % self.settings.save_interval == 0 and self.step < self.steps:
                         self.save()
                     progress.update(1, note)
@@ -277,10 +275,8 @@ class Trainer:
     def add_row(self, signals: StopSignals) -> None:
         """Validate, and note where the run stands; a signal breaks off the validation."""
         self.look()
-        steps_since = self.step - (self.rows[-1]["iter"] if self.rows else 0)
-        train_loss = self.loss_sum.item() / steps_since
-        seconds = time.perf_counter() - self.row_started
-        tokens_per_step = self.settings.batch_size * self.context_length
+        train_loss = self.loss_sum.item() / self.steps_since_row()
+        tokens_per_second = self.tokens_per_second()
         with signals.raising():
             val_loss = validation_loss(
                 self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype
@@ -296,8 +292,8 @@ class Trainer:
                 "train_loss": train_loss,
                 "val_loss": val_loss,
                 "elapsed_s": round(self.elapsed(), 2),
-                "tokens_seen": self.step * tokens_per_step,
-                "tokens_per_s": round((self.step - self.row_step) * tokens_per_step / seconds),
+                "tokens_seen": self.step * self.settings.batch_size * self.context_length,
+                "tokens_per_s": round(tokens_per_second),
                 "grad_norm": self.grad_norm.item(),
                 "val_bits_per_byte": bits_per_byte,
             }
@@ -309,7 +305,7 @@ class Trainer:
             + ("" if bits_per_byte is None else f" ({bits_per_byte:.3f} bits/byte)")
         )
         self.loss_sum.zero_()
-        self.row_started, self.row_step = time.perf_counter(), self.step
+        self.row_started = time.perf_counter()
 
     def save(self) -> None:
         """Write the state, unless it is spoiled."""
@@ -323,8 +319,18 @@ class Trainer:
                 "loss_sum": self.loss_sum,
                 "grad_norm": self.grad_norm,
                 "elapsed_s": self.elapsed(),
+                "since_row_s": time.perf_counter() - self.row_started,
             }
         )
+
+    def steps_since_row(self) -> int:
+        """Steps since the last row of the metrics."""
+        return self.step - (self.rows[-1]["iter"] if self.rows else 0)
+
+    def tokens_per_second(self) -> float:
+        """Speed since the last row, validation not counted."""
+        tokens = self.steps_since_row() * self.settings.batch_size * self.context_length
+        return tokens / (time.perf_counter() - self.row_started)
 
     def elapsed(self) -> float:
         """Seconds of training so far, in all processes."""
