@@ -20,7 +20,8 @@ from minlm.transformer.metrics import TIMING
 from minlm.transformer.run_state import RunState, run_fingerprint
 from minlm.transformer.settings import TrainingSettings
 from minlm.transformer.stop_signals import Interrupted, StopSignals
-from minlm.transformer.training import Trainer, train
+from minlm.transformer.trainer import Trainer
+from minlm.transformer.training import train
 
 MODEL = {"vocab_size": 16, "context_length": 8, "d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 24}
 TOKENIZER = SimpleNamespace(
@@ -151,7 +152,7 @@ def test_a_signal_breaks_off_the_validation(folder, monkeypatch):
         pytest.fail("the validation went on")
 
     with monkeypatch.context() as patch:
-        patch.setattr("minlm.transformer.training.validation_loss", slow_validation)
+        patch.setattr("minlm.transformer.trainer.validation_loss", slow_validation)
         with pytest.raises(Interrupted):
             run(folder, "broken.pt")
     assert load_tensors(folder / ".broken.pt.in_progress/checkpoint.pt")["iteration"] == 15
@@ -254,8 +255,8 @@ def test_a_spoiled_run_stops_with_the_step_and_keeps_the_last_good_state(folder,
         return value * bad if calls == 23 else value
 
     name = "cross_entropy_loss" if where == "loss" else "gradient_clipping"
-    original = getattr(__import__("minlm.transformer.training", fromlist=[name]), name)
-    monkeypatch.setattr(f"minlm.transformer.training.{name}", spoiled)
+    original = getattr(__import__("minlm.transformer.trainer", fromlist=[name]), name)
+    monkeypatch.setattr(f"minlm.transformer.trainer.{name}", spoiled)
     with pytest.raises(MinlmError, match=r"at step 23\. The last good state is .*checkpoint\.pt.*lower lr_max"):
         run(folder)
     assert load_tensors(folder / ".model.pt.in_progress/checkpoint.pt")["iteration"] == 20
