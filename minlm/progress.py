@@ -23,7 +23,7 @@ def configure(log_file: str | Path | None = None) -> None:
         handler.close()
     log.setLevel(logging.INFO)
     log.propagate = False
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal = _Terminal(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     if sys.stderr.isatty():  # there the bar shows the progress
         terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
@@ -33,6 +33,14 @@ def configure(log_file: str | Path | None = None) -> None:
         file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         log.addHandler(file)
+
+
+class _Terminal(logging.StreamHandler):
+    """Writes messages above a bar that is being drawn, not into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with tqdm.external_write_mode(self.stream):
+            super().emit(record)
 
 
 class Progress:
@@ -51,7 +59,7 @@ class Progress:
         self.started = self.last_line = time.monotonic()
         self.bar = tqdm(
             total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
-            unit_scale=True, mininterval=0.1, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty(),
+            unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty(),
         )  # fmt: skip
 
     def update(self, amount: int, note: str = "") -> None:
