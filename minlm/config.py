@@ -8,6 +8,8 @@ nothing heavy, because every call of `snakemake` goes through it.
 import copy
 import difflib
 import glob
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def resolve(config: Config, schema: Config) -> Config:
     config = _complete(copy.deepcopy(config), schema)
     errors = Draft202012Validator(schema).iter_errors(config)
     problems = [problem for error in errors for problem in _explain(error, schema)]
+    problems += [f"{key}: {value} is not a number. Give one." for key, value in _leaves(config) if _is_nan(value)]
     if not problems:  # combinations only make sense once each value does
         problems = _inconsistencies(config)
     if problems:
@@ -60,6 +63,8 @@ def _complete(value: Any, schema: Config) -> Any:
         return value
     if isinstance(value, list):
         return [_complete(item, schema.get("items", {})) for item in value]
+    if isinstance(value, float) and value.is_integer() and "integer" in _types(schema):
+        return int(value)
     if value is None and _types(schema) == ["object"]:  # a section whose keys are all commented out
         return _complete({}, schema)
     return _coerce(value, _types(schema)) if isinstance(value, str) else value
@@ -77,9 +82,23 @@ def _coerce(text: str, types: list[str]) -> Any:
         number = float(text)
     except ValueError:
         return text
-    if "integer" in types and number == int(number):
+    if "integer" in types and number.is_integer():
         return int(text) if text.lstrip("+-").replace("_", "").isdigit() else int(number)
     return number if "number" in types else text
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All values of a configuration with their dotted keys."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if children is None:
+        yield prefix, value
+    for key, child in children or ():
+        yield from _leaves(child, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _is_nan(value: Any) -> bool:
+    """JSON knows neither NaN nor infinity, and its ranges let them through."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _types(schema: Config) -> list[str]:
@@ -244,7 +263,7 @@ The configuration is put together from three places; later ones win:
    snakemake --cores 2 results/samples.txt --config 'model={d_model: 256, num_heads: 8}' 'training={lr_max: 1e-3}'
    ```
 
-   Mind the space behind the colons, and put `--config` last: it takes everything that follows it.
+   Mind the space behind the colons, and put `--config` and `--configfile` last: they take everything that follows.
 
 Unknown keys, wrong types, values out of range and combinations that cannot work are reported before anything runs.
 A changed value re-runs only the steps whose result depends on it."""

@@ -135,6 +135,7 @@ def test_configuration_page_is_in_step_with_the_schema():
     ("config", "expected"),
     [
         ({"training": {"lr_max": "1e-3"}}, ("training.lr_max", 1e-3)),
+        ({"model": {"d_model": 192.0, "num_heads": 4}}, ("model.d_model", 192)),
         ({"training": {"total_tokens": "2e8"}}, ("training.total_tokens", 200_000_000)),
         ({"training": {"total_tokens": "163_840_000"}}, ("training.total_tokens", 163_840_000)),
         ({"model": {"no_rope": "true"}}, ("model.no_rope", True)),
@@ -172,6 +173,10 @@ def test_resolve_leaves_its_argument_alone():
         ({"model": {"lr_max": 1}}, "model.lr_max:", "training.lr_max"),
         ({"model": 3}, "model:", "section"),
         ({"training": {"batch_size": "many"}}, "training.batch_size:", "whole number ≥ 1"),
+        ({"training": {"total_tokens": "nan"}}, "training.total_tokens:", "whole number"),
+        ({"training": {"total_tokens": "inf"}}, "training.total_tokens:", "whole number"),
+        ({"training": {"lr_max": float("nan")}}, "training.lr_max:", "not a number"),
+        ({"training": {"max_grad_norm": float("inf")}}, "training.max_grad_norm:", "not a number"),
         ({"training": {"batch_size": 1.5}}, "training.batch_size:", "whole number"),
         ({"ancients": {"share": 1.2}}, "ancients.share:", "≤ 1"),
         ({"ancients": {"share": -0.1}}, "ancients.share:", "≥ 0"),

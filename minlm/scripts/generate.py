@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
+from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.scripts import cli
 
@@ -40,6 +41,8 @@ def _work(arguments: argparse.Namespace) -> None:
     from minlm.transformer.loading import load_with_tokenizer
     from minlm.transformer.samples import Setting, generate_samples, random_seed
 
+    if arguments.num_samples < 1:
+        raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
     model, tokenizer, _ = load_with_tokenizer(
         arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
     )

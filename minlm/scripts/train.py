@@ -39,8 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _data_flags(group: Any) -> None:
     group.add_argument("--train_tokens", nargs="+", required=True, metavar="NPY", help="training tokens (or shards)")
     group.add_argument("--val_tokens", nargs="+", required=True, metavar="NPY", help="validation tokens (or shards)")
-    group.add_argument("--vocab_path", metavar="JSON", help="the tokenizer's vocabulary: checks that it fits, puts its")
-    group.add_argument("--merges_path", metavar="TXT", help="fingerprint into the model, adds bits/byte to the metrics")
+    group.add_argument("--vocab_path", metavar="JSON", help="the tokenizer's vocabulary; with --merges_path")
+    group.add_argument("--merges_path", metavar="TXT", help="adds bits/byte to the metrics, ties model and tokenizer")
 
 
 def _model_flags(group: Any) -> None:

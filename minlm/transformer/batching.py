@@ -75,7 +75,7 @@ def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, conte
 def _open_shard(path: Path, vocab_size: int) -> np.ndarray:
     again = "Make it again with the tokenize program."
     if not path.exists():
-        raise MinlmError(f"{path}: there is no such file of tokens.")
+        raise MinlmError(f"{path}: there is no such file of tokens. The tokenize program writes one.")
     try:
         tokens = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:

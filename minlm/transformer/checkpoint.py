@@ -97,9 +97,18 @@ def save_tensors(out: str | Path | IO[bytes], contents: dict[str, Any]) -> None:
     """`torch.save`, all or nothing. An open file keeps the file's name out of its bytes."""
     if isinstance(out, str | Path):
         with atomic_write(out, "wb") as handle:
-            torch.save(contents, handle)
+            _save(contents, handle)
     else:
-        torch.save(contents, out)
+        _save(contents, out)
+
+
+def _save(contents: dict[str, Any], handle: IO[bytes]) -> None:
+    try:
+        torch.save(contents, handle)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # a full disk: torch, closing its archive, hides the reason
+            raise error.__context__ from None
+        raise
 
 
 def load_tensors(src: str | Path | IO[bytes]) -> Any:

@@ -110,6 +110,9 @@ class TransformerLM(nn.Module):
         for name in ("vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff"):
             if self.config[name] < 1:
                 raise MinlmError(f"{name} must be at least 1, not {self.config[name]}.")
+        for name in ("rope_theta", "embedding_std"):
+            if not 0 < self.config[name] < float("inf"):
+                raise MinlmError(f"{name} must be a number above 0, not {self.config[name]}.")
         if d_model % num_heads != 0:
             raise MinlmError(f"d_model ({d_model}) must be divisible by num_heads ({num_heads}).")
         self.gradient_checkpointing = False

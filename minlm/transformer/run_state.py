@@ -48,8 +48,14 @@ class RunState:
     def __enter__(self) -> "RunState":
         path = self.folder / "lock"
         while True:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(path, "w")  # held until the block ends
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock = open(path, "w")  # held until the block ends
+            except OSError as error:
+                raise MinlmError(
+                    f"cannot keep the state of the run in {self.folder}/: {error.strerror}. "
+                    "Give a --state_dir that can be written."
+                ) from error
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

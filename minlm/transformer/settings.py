@@ -1,6 +1,7 @@
 """What a training run depends on besides the model's shape and the tokens."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,10 @@ class TrainingSettings:
         for name in ("batch_size", "eval_interval", "save_interval"):
             if getattr(self, name) < 1:
                 raise MinlmError(f"--{name} must be at least 1, not {getattr(self, name)}.")
-        for name in ("lr_max", "lr_min", "warmup_iters", "weight_decay", "max_grad_norm", "eps", "seed"):
+        for name in ("lr_max", "max_grad_norm", "eps"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise MinlmError(f"--{name} must be a number above 0, not {getattr(self, name)}.")
+        for name in ("lr_min", "warmup_iters", "weight_decay", "seed"):
             if not getattr(self, name) >= 0:
                 raise MinlmError(f"--{name} must be at least 0, not {getattr(self, name)}.")
         for name in ("beta1", "beta2"):

@@ -4,6 +4,8 @@ import csv
 import math
 import re
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -175,3 +177,39 @@ def test_help_shows_an_example(program, capsys):
         program.main(["--help"])
     assert stop.value.code == 0
     assert "example:" in capsys.readouterr().out
+
+
+LIMITED = """
+import resource, signal, sys
+from minlm.scripts import train
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit fails, like one on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("flags", [[], ["--save_interval", "2"]])
+def test_a_disk_that_runs_full_while_saving(folder, flags):
+    command = [sys.executable, "-c", LIMITED, "--train_tokens", "train.npy", "--val_tokens", "valid.npy", *TINY, *flags]
+    result = subprocess.run([*command, "--d_model", "32"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "File too large" in result.stderr.splitlines()[-1]
+    assert not (folder / "model.pt").exists()
+    assert [path.name for path in folder.rglob(".*") if path.name.endswith((".tmp", ".in_progress"))] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rope_theta", "0"], "rope_theta must be a number above 0, not 0.0"),
+        (["--max_grad_norm", "0"], "--max_grad_norm must be a number above 0, not 0.0"),
+        (["--lr_max", "nan"], "--lr_max must be a number above 0, not nan"),
+        (["--state_dir", "train.npy"], "cannot keep the state of the run in train.npy/"),
+    ],
+)
+def test_values_that_cannot_work(folder, capfd, flags, message):
+    run(*flags, status=1)
+    error = capfd.readouterr().err
+    assert message in error.splitlines()[-1]
+    assert "Traceback" not in error
