@@ -8,8 +8,8 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,11 +32,12 @@ class RunState:
     """The folder of an unfinished run, locked from the start of a `with` block to its end.
 
     Args:
-        folder: made if it is not there; holds `checkpoint.pt` and, to look at, `metrics.csv`.
+        folder: made if it is not there; holds `checkpoint.pt`, `lock` and, to look at, `metrics.csv`. The files are
+            removed at the end of the run, nothing else is.
         fingerprint: of this run, see `run_fingerprint`.
 
     Raises:
-        MinlmError: another trainer works on the same state.
+        MinlmError: another trainer works on the same state, or the folder holds something else.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str):
@@ -44,33 +45,50 @@ class RunState:
         self.fingerprint = fingerprint
         self.checkpoint = self.folder / "checkpoint.pt"
         self.metrics = self.folder / "metrics.csv"
+        self.lock = self.folder / "lock"
 
     def __enter__(self) -> "RunState":
-        path = self.folder / "lock"
         while True:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = open(path, "w")  # held until the block ends
+                self._refuse_foreign_files()
+                self._handle = open(self.lock, "w")  # locked until the block ends
             except OSError as error:
                 raise MinlmError(
                     f"cannot keep the state of the run in {self.folder}/: {error.strerror}. "
                     "Give a --state_dir that can be written."
                 ) from error
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._lock.close()
+                self._handle.close()
                 raise MinlmError(
                     f"another trainer is at work on {self.folder}/. Wait for it to end, or stop it."
                 ) from None
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(self._lock.fileno())):
+            if self.lock.exists() and os.path.samestat(self.lock.stat(), os.fstat(self._handle.fileno())):
                 return self
-            self._lock.close()  # a trainer that just finished has removed this very file: once more
+            self._handle.close()  # a trainer that just finished has removed this very file: once more
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not self.checkpoint.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)  # nothing to go on from
-        self._lock.close()
+        if not self.checkpoint.exists():  # nothing to go on from
+            self._remove_own_files()
+        self._handle.close()
+
+    def _refuse_foreign_files(self) -> None:
+        names = {path.name for path in self.folder.iterdir()}
+        if names and self.lock.name not in names:
+            raise MinlmError(
+                f"{self.folder}/ is no state of a run: it holds {min(names)}. Give a --state_dir that is empty or new."
+            )
+
+    def _remove_own_files(self) -> None:
+        for path in (self.checkpoint, self.metrics):
+            path.unlink(missing_ok=True)
+            for unfinished in self.folder.glob(f".{path.name}.*.tmp"):  # of a killed process
+                unfinished.unlink(missing_ok=True)
+        self.lock.unlink(missing_ok=True)  # last: it is what tells our folder from others
+        with suppress(OSError):  # something else is in it
+            self.folder.rmdir()
 
     def load(self) -> dict[str, Any] | None:
         """The state to continue from, or None to start fresh; says which in one line."""
@@ -85,11 +103,14 @@ class RunState:
         return state
 
     def read(self, path: str | Path) -> dict[str, Any]:
-        """The state in `path`.
+        """The state in `path`, a file or its folder.
 
         Raises:
             MinlmError: it is missing, damaged or of another run.
         """
+        path = Path(path)
+        if path.is_dir():
+            path /= self.checkpoint.name
         state = load_tensors(path)
         if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
             raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
@@ -99,6 +120,6 @@ class RunState:
         """Replace the saved state; at every instant there is a whole one."""
         save_tensors(self.checkpoint, {"fingerprint": self.fingerprint, **state})
 
-    def remove(self) -> None:
-        """The run is finished."""
-        shutil.rmtree(self.folder)
+    def finish(self) -> None:
+        """The results are written: there is nothing to continue. The folder goes at the end of the block."""
+        self.checkpoint.unlink(missing_ok=True)

@@ -45,8 +45,8 @@ class TrainingSettings:
             if not 0 < getattr(self, name) < math.inf:
                 raise MinlmError(f"--{name} must be a number above 0, not {getattr(self, name)}.")
         for name in ("lr_min", "warmup_iters", "weight_decay", "seed"):
-            if not getattr(self, name) >= 0:
-                raise MinlmError(f"--{name} must be at least 0, not {getattr(self, name)}.")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise MinlmError(f"--{name} must be a number of at least 0, not {getattr(self, name)}.")
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise MinlmError(f"--{name} must be at least 0 and below 1, not {getattr(self, name)}.")

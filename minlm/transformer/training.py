@@ -47,8 +47,8 @@ def train(
         device: where the model is trained.
         log_csv: the finished metrics.
         plot_dir: folder of the pictures, see `plots.draw_plots`.
-        state_dir: folder of the unfinished run; `.NAME.in_progress` beside the model if not given.
-        resume: continue from this in-progress checkpoint instead of the one in `state_dir`.
+        state_dir: folder of the unfinished run and of nothing else; `.NAME.in_progress` beside the model if not given.
+        resume: continue from this in-progress checkpoint (or the one in this folder), not from that in `state_dir`.
         log_to_wandb: send the metrics to Weights & Biases too.
 
     Returns:
@@ -62,8 +62,14 @@ def train(
     steps, context_length = settings.steps(model_config["context_length"]), model_config["context_length"]
     if log_to_wandb:
         require_wandb()
+    state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
     for output in (path, log_csv, Path(plot_dir) / "loss_vs_iter.png" if plot_dir is not None else None):
         if output is not None:
+            if Path(output).resolve().is_relative_to(state_folder.resolve()):
+                raise MinlmError(
+                    f"{output} lies in {state_folder}/, whose files go when the run is done. "
+                    "Give a --state_dir of its own."
+                )
             check_writable(output)
     train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
     valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
@@ -75,7 +81,7 @@ def train(
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
     with (
-        RunState(state_dir or path.with_name(f".{path.name}.in_progress"), fingerprint) as state,
+        RunState(state_folder, fingerprint) as state,
         wandb_logger(stated) if log_to_wandb else nullcontext() as on_row,
     ):
         trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes)
@@ -92,7 +98,7 @@ def train(
             from minlm.transformer.plots import draw_plots  # matplotlib takes a second to import
 
             draw_plots(rows, plot_dir)
-        state.remove()
+        state.finish()
     last = rows[-1]
     bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
     log.info(

@@ -220,6 +220,69 @@ def test_resume_takes_the_given_state_and_no_other(folder, monkeypatch):
     assert not (folder / ".third.pt.in_progress").exists()
 
 
+def test_resume_takes_a_folder_too(folder, monkeypatch):
+    stop_after(monkeypatch, 17)
+    with pytest.raises(Interrupted):
+        run(folder, "first.pt")
+    run(folder, "second.pt", resume=folder / ".first.pt.in_progress")
+    run(folder, "whole.pt")
+    assert result(folder, "second.pt") == result(folder, "whole.pt")
+
+
+@pytest.mark.parametrize("resume", [None, "nothing.pt"])  # a run that succeeds, one that fails at once
+@pytest.mark.parametrize("name", ["thesis.txt", "checkpoint.pt", "metrics.csv", "deep/thesis.txt"])
+def test_a_state_dir_with_the_files_of_others_is_refused_and_kept(folder, name, resume):
+    theirs = folder / "mine" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("years of work")
+    with pytest.raises(MinlmError, match=r"mine/ is no state of a run: it holds"):
+        run(folder, state_dir=folder / "mine", resume=resume)
+    assert theirs.read_text() == "years of work"
+    assert [path for path in (folder / "mine").rglob("*") if path.is_file()] == [theirs]
+
+
+@pytest.mark.parametrize("resume", [None, "nothing.pt"])
+def test_what_others_put_into_the_state_dir_meanwhile_stays(folder, monkeypatch, resume):
+    (folder / "mine").mkdir()
+    original = RunState.load
+
+    def load(self):
+        (folder / "mine/notes.txt").write_text("years of work")
+        (folder / "mine/.metrics.csv.123.tmp").touch()  # of a killed process of ours
+        return original(self) if resume is None else self.read(resume)
+
+    monkeypatch.setattr(RunState, "load", load)
+    if resume is None:
+        run(folder, state_dir=folder / "mine")
+    else:
+        with pytest.raises(MinlmError, match="no such checkpoint"):
+            run(folder, state_dir=folder / "mine")
+    assert [path.name for path in (folder / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("output", ["log_csv", "plot_dir", "checkpoint_path"])
+def test_no_output_in_the_folder_that_is_removed(folder, output):
+    inside = folder / "results/metrics.csv"
+    given = (
+        {"log_csv": None, "checkpoint_path": "results/metrics.csv"} if output == "checkpoint_path" else {output: inside}
+    )
+    name = given.pop("checkpoint_path", "model.pt")
+    with pytest.raises(MinlmError, match=r"metrics\.csv.* lies in .*results/"):
+        run(folder, name, state_dir=folder / "results", **given)
+    assert not (folder / "results").exists()
+
+
+def test_a_trainer_that_ends_leaves_the_folder_of_the_next_one(folder):
+    with RunState(folder / "state", "x") as first:
+        first.finish()
+    with RunState(folder / "state", "x") as second:
+        assert second.lock.exists()
+        with pytest.raises(MinlmError, match="another trainer"), RunState(folder / "state", "x"):
+            pass
+        assert second.lock.exists()
+    assert not (folder / "state").exists()
+
+
 def test_the_fingerprint_knows_contents_and_not_names(folder):
     def fingerprint(train, valid, **settings):
         return run_fingerprint([folder / name for name in train], [folder / name for name in valid], settings)
@@ -272,7 +335,9 @@ def test_a_spoiled_run_stops_with_the_step_and_keeps_the_last_good_state(folder,
         ({"eval_interval": 0}, "--eval_interval must be at least 1"),
         ({"lr_max": math.nan}, "--lr_max must be a number above 0"),
         ({"beta2": 1.0}, "--beta2 must be at least 0 and below 1"),
-        ({"seed": -1}, "--seed must be at least 0"),
+        ({"seed": -1}, "--seed must be a number of at least 0"),
+        ({"lr_min": math.inf}, "--lr_min must be a number of at least 0, not inf"),
+        ({"weight_decay": math.inf}, "--weight_decay must be a number of at least 0, not inf"),
         ({"dtype": "float8"}, "choose auto, float32 or bfloat16"),
     ],
 )
