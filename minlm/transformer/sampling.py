@@ -1,12 +1,13 @@
 """Text from a model: one token after the other, many texts at once.
 
-Each text has its own prompt, temperature, nucleus and seed. What comes out does not depend on what else is
+Each text has its own prompt, temperature, top_k, nucleus and seed. What comes out does not depend on what else is
 generated beside it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,12 +28,31 @@ class Request:
         top_p: draw from the smallest set of tokens with at least this probability together (the nucleus,
             Holtzman et al. 2020); None draws from all.
         seed: of this text's randomness; None uses torch's global generator.
+        top_k: draw from this many most probable tokens (Fan et al. 2018); with top_p, the nucleus is taken of their
+            distribution. None draws from all.
     """
 
     prompt_ids: Sequence[int]
     temperature: float = 1.0
     top_p: float | None = None
     seed: int | None = None
+    top_k: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamedToken:
+    """A token that `stream` has drawn.
+
+    Attributes:
+        token: its id.
+        probability: what the model gave it, by its plain distribution: temperature 1, before top_k and top_p.
+        alternatives: the most probable (id, probability) by the same distribution, the best first; the token itself
+            is among them if it is that probable.
+    """
+
+    token: int
+    probability: float
+    alternatives: list[tuple[int, float]]
 
 
 def generate(
@@ -43,17 +63,17 @@ def generate(
     top_p: float | None = None,
     stop_token: int | None = None,
     seed: int | None = None,
+    top_k: int | None = None,
 ) -> Tensor:
     """Continue one prompt; the arguments are explained at `Request` and `generate_batch`.
 
     Returns:
         int64 (prompt + new tokens,) on the CPU.
     """
-    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed)
+    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed, top_k)
     return generate_batch(model, [request], max_new_tokens, stop_token)[0]
 
 
-@torch.inference_mode()
 def generate_batch(
     model: TransformerLM,
     requests: Sequence[Request],
@@ -77,92 +97,183 @@ def generate_batch(
         for each request int64 (prompt + new tokens,) on the CPU.
 
     Raises:
-        MinlmError: an empty prompt, a token the model does not have, a temperature, top_p or seed out of range.
+        MinlmError: an empty prompt, a token the model does not have, or a setting out of range.
     """
-    if max_new_tokens < 0:
-        raise MinlmError(f"the number of new tokens must be 0 or more, not {max_new_tokens}.")
-    for request in requests:
-        _check(request, model.config["vocab_size"])
-    device = model.lm_head.weight.device
+    _check(model, requests, max_new_tokens)
     texts = [list(request.prompt_ids) for request in requests]
-    draws = torch.stack([_uniforms(request.seed, max_new_tokens) for request in requests]).to(device)
-    temperatures = torch.tensor([request.temperature for request in requests], device=device)
-    top_ps = torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], device=device)
-
-    active = list(range(len(texts)))  # the texts that go on; row i of the cache belongs to text active[i]
-    cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
     with Progress(max_new_tokens, "generating", "tokens") as progress:
-        for step in range(max_new_tokens):
-            tokens = sample_tokens(logits[:, :vocab_size], temperatures[active], top_ps[active], draws[active, step])
-            going_on = [row for row, token in enumerate(tokens.tolist()) if token != stop_token]
-            if len(going_on) < len(active):
-                active = [active[row] for row in going_on]
-                rows = torch.tensor(going_on, dtype=torch.int64, device=device)
-                tokens = tokens[rows]
-                cache.keep(rows)
-            for text, token in zip(active, tokens.tolist(), strict=True):
-                texts[text].append(token)
+        for _ in _extend(model, texts, requests, max_new_tokens, stop_token, vocab_size):
             progress.update(1)
-            if not active or step == max_new_tokens - 1:
-                break
-            _make_room(model, cache, [texts[text] for text in active])
-            logits = model(tokens.unsqueeze(1), cache)[:, -1]  # (rows, vocab)
-            cache.lengths += 1
     return [torch.tensor(text, dtype=torch.int64) for text in texts]
 
 
-def sample_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, draws: Tensor) -> Tensor:
+def stream(
+    model: TransformerLM,
+    prompt_ids: Sequence[int] | Tensor,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float | None = None,
+    stop_token: int | None = None,
+    seed: int | None = None,
+    top_k: int | None = None,
+    *,
+    vocab_size: int | None = None,
+    num_alternatives: int = 0,
+) -> Iterator[StreamedToken]:
+    """Continue one prompt and yield each new token as soon as it is drawn: the same tokens as `generate` gives.
+
+    The model works only while the next token is asked for, so a reader who stops reading stops it. For the text of
+    the tokens see `samples.stream_text`: a character can take several tokens.
+
+    Args:
+        model, prompt_ids, …, vocab_size: as for `generate` and `generate_batch`.
+        num_alternatives: how many of the most probable tokens to report with each.
+
+    Raises:
+        MinlmError: as `generate_batch`, at the call and not at the first token.
+    """
+    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed, top_k)
+    _check(model, [request], max_new_tokens)
+    text = list(request.prompt_ids)
+    steps = _extend(model, [text], [request], max_new_tokens, stop_token, vocab_size)
+    return (_describe(text[-1], logits[0], num_alternatives) for logits in steps)
+
+
+@torch.inference_mode()
+def _extend(
+    model: TransformerLM,
+    texts: list[list[int]],
+    requests: Sequence[Request],
+    max_new_tokens: int,
+    stop_token: int | None,
+    vocab_size: int | None,
+) -> Iterator[Tensor]:
+    """Extend `texts` in place, a token each at a time, until all have ended.
+
+    Yields:
+        after each step, the logits (rows, vocab) it drew from, a row for each text that goes on.
+    """
+    device = model.lm_head.weight.device
+    settings = [setting.to(device) for setting in _stack(requests, max_new_tokens)]
+    active = texts  # the texts that go on; row i of the cache, the logits and the settings belongs to active[i]
+    cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
+    for step in range(max_new_tokens):
+        logits = logits[:, :vocab_size]
+        temperatures, top_ps, top_ks, draws = settings
+        tokens = sample_tokens(logits, temperatures, top_ps, top_ks, draws[:, step])
+        going_on = [row for row, token in enumerate(tokens.tolist()) if token != stop_token]
+        if len(going_on) < len(active):
+            active = [active[row] for row in going_on]
+            rows = torch.tensor(going_on, dtype=torch.int64, device=device)
+            tokens, logits, settings = tokens[rows], logits[rows], [setting[rows] for setting in settings]
+            cache.keep(rows)
+        if not active:
+            return
+        for text, token in zip(active, tokens.tolist(), strict=True):
+            text.append(token)
+        yield logits
+        if step < max_new_tokens - 1:
+            _make_room(model, cache, active)
+            logits = model(tokens.unsqueeze(1), cache)[:, -1]  # (rows, vocab)
+            cache.lengths += 1
+
+
+def sample_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: Tensor, draws: Tensor) -> Tensor:
     """Draw one token for each row.
 
-    The tokens of a row stand in order of falling probability on a line of length 1; the nucleus is the shortest
-    beginning of that line that reaches top_p, and the draw says where in the nucleus to look.
+    The tokens that may be drawn lie on a line in the order of their ids, each as long as it is probable; the draw
+    says where on that line to look.
 
     Args:
         logits: (rows, vocab).
         temperatures: (rows,); 0 is greedy.
-        top_ps: (rows,), in (0, 1].
+        top_ps: (rows,), in (0, 1]; 1 is no limit.
+        top_ks: int64 (rows,), at least 1; vocab or more is no limit.
         draws: (rows,), uniform in [0, 1).
 
     Returns:
         int64 (rows,).
     """
     logits = logits.float()
-    greedy = logits.argmax(dim=-1)
-    if not temperatures.any():
-        return greedy
-    scale = torch.where(temperatures > 0, temperatures, 1.0).unsqueeze(-1)
+    greedy = temperatures == 0
+    if greedy.all():
+        return logits.argmax(dim=-1)
+    scale = torch.where(greedy, 1.0, temperatures).unsqueeze(-1)
     # The maximum is taken off before the division, which a tiny temperature would make overflow.
     probabilities = softmax((logits - logits.amax(dim=-1, keepdim=True)) / scale, dim=-1)
-    probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    line = probabilities.cumsum(dim=-1)
-    # In the nucleus are all tokens that begin before top_p. Rounding may keep the line's end below 1, hence clamp.
-    last = (line < top_ps.unsqueeze(-1)).sum(dim=-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
-    point = draws.unsqueeze(-1) * line.gather(-1, last)
-    chosen = torch.minimum((line <= point).sum(dim=-1, keepdim=True), last)
-    return torch.where(temperatures > 0, order.gather(-1, chosen).squeeze(-1), greedy)
+    if (top_ps < 1).any() or (top_ks < logits.shape[-1]).any():
+        probabilities = torch.where(_allowed(probabilities, top_ps, top_ks), probabilities, 0.0)
+    line = probabilities.cumsum(dim=-1, dtype=torch.float64)
+    point = draws.unsqueeze(-1) * line[:, -1:]  # below the end, because float64 loses nothing of draws < 1
+    chosen = torch.searchsorted(line, point, right=True).squeeze(-1)
+    return torch.where(greedy, logits.argmax(dim=-1), chosen) if greedy.any() else chosen
 
 
-def _check(request: Request, vocab_size: int) -> None:
-    if len(request.prompt_ids) == 0:
-        raise MinlmError("the prompt has no tokens; start an empty text from the id of <|endoftext|>.")
-    foreign = [token for token in request.prompt_ids if not 0 <= token < vocab_size]
-    if foreign:
-        raise MinlmError(
-            f"the prompt's token id {foreign[0]} does not fit the model's vocabulary of {vocab_size}: "
-            "use the vocabulary the model was trained with."
-        )
-    if not 0 <= request.temperature < float("inf"):
-        raise MinlmError(f"temperature must be 0 (greedy) or more, not {request.temperature}.")
-    if request.top_p is not None and not 0 < request.top_p <= 1:
-        raise MinlmError(f"top_p must be above 0 and at most 1, not {request.top_p}.")
-    if request.seed is not None and not 0 <= request.seed < 2**63:
-        raise MinlmError(f"the seed must be at least 0 and below 2^63, not {request.seed}.")
+def _allowed(probabilities: Tensor, top_ps: Tensor, top_ks: Tensor) -> Tensor:
+    """Which tokens top_k and top_p leave, as a mask (rows, vocab). Of equally probable ones, the lower ids."""
+    falling = _sort_falling(probabilities)
+    line = falling.cumsum(dim=-1, dtype=torch.float64)
+    ends = (top_ks.clamp(max=probabilities.shape[-1]) - 1).unsqueeze(-1)  # index of the last that top_k leaves
+    # The nucleus of these: all that begin before top_p of their sum. For top_p = 1 that is all, whatever is rounded.
+    target = torch.where(top_ps < 1, top_ps, 2.0).unsqueeze(-1) * line.gather(-1, ends)
+    last = torch.minimum((line < target).sum(dim=-1, keepdim=True), ends)
+    least = falling.gather(-1, last)
+    allowed = probabilities >= least
+    surplus = allowed.sum(dim=-1, keepdim=True) - (last + 1)
+    if surplus.any():
+        tied = probabilities == least
+        allowed &= ~tied | (tied.cumsum(dim=-1) <= tied.sum(dim=-1, keepdim=True) - surplus)
+    return allowed
 
 
-def _uniforms(seed: int | None, count: int) -> Tensor:
-    """All the randomness of one text, drawn beforehand on the CPU: the same on every device."""
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return torch.rand(count, generator=generator)
+def _sort_falling(values: Tensor) -> Tensor:
+    """Each row from its largest value to its smallest. On a CPU numpy does it 20 times as fast as torch."""
+    if values.device.type != "cpu":
+        return values.sort(dim=-1, descending=True).values
+    return torch.from_numpy(-np.sort(-values.numpy(), axis=-1))
+
+
+def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToken:
+    probabilities = torch.softmax(logits.float(), dim=-1)
+    best, ids = probabilities.topk(min(num_alternatives, len(probabilities)))
+    return StreamedToken(token, float(probabilities[token]), list(zip(ids.tolist(), best.tolist(), strict=True)))
+
+
+def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> None:
+    vocab_size = model.config["vocab_size"]
+    if max_new_tokens < 0:
+        raise MinlmError(f"the number of new tokens must be 0 or more, not {max_new_tokens}.")
+    for request in requests:
+        if len(request.prompt_ids) == 0:
+            raise MinlmError("the prompt has no tokens; start an empty text from the id of <|endoftext|>.")
+        foreign = [token for token in request.prompt_ids if not 0 <= token < vocab_size]
+        if foreign:
+            raise MinlmError(
+                f"the prompt's token id {foreign[0]} does not fit the model's vocabulary of {vocab_size}: "
+                "use the vocabulary the model was trained with."
+            )
+        if not 0 <= request.temperature < float("inf"):
+            raise MinlmError(f"temperature must be 0 (greedy) or more, not {request.temperature}.")
+        if request.top_p is not None and not 0 < request.top_p <= 1:
+            raise MinlmError(f"top_p must be above 0 and at most 1, not {request.top_p}.")
+        if request.top_k is not None and not 1 <= request.top_k < 2**63:
+            raise MinlmError(f"top_k must be at least 1, not {request.top_k}.")
+        if request.seed is not None and not 0 <= request.seed < 2**63:
+            raise MinlmError(f"the seed must be at least 0 and below 2^63, not {request.seed}.")
+
+
+def _stack(requests: Sequence[Request], max_new_tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `sample_tokens`.
+
+    All the randomness of a text is drawn beforehand on the CPU: it is the same on every device.
+    """
+    generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
+    return (
+        torch.tensor([request.temperature for request in requests], dtype=torch.float32),
+        torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], dtype=torch.float64),
+        torch.tensor([2**62 if request.top_k is None else request.top_k for request in requests]),
+        torch.stack([torch.rand(max_new_tokens, generator=generator) for generator in generators]),
+    )
 
 
 def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCache, Tensor]:
