@@ -123,7 +123,7 @@ def stream(
     """Continue one prompt and yield each new token as soon as it is drawn: the same tokens as `generate` gives.
 
     The model works only while the next token is asked for, so a reader who stops reading stops it. For the text of
-    the tokens see `samples.stream_text`: a character can take several tokens.
+    the tokens see `streaming.stream_text`: a character can take several tokens.
 
     Args:
         model, prompt_ids, …, vocab_size: as for `generate` and `generate_batch`.

@@ -66,7 +66,9 @@ def test_ids_the_tokenizer_does_not_have_are_never_drawn(tokenizer):
 def test_settings_are_read():
     assert Setting.parse("0.7:0.9") == Setting(0.7, 0.9)
     assert Setting.parse("1:none") == Setting(1.0, None)
-    for wrong in ["", "0.7", "0.7:", "warm:0.9", "0.7:0.9:1"]:
+    assert Setting.parse("1:0.9:40") == Setting(1.0, 0.9, 40)
+    assert Setting.parse("1:none:none") == Setting(1.0, None)
+    for wrong in ["", "0.7", "0.7:", "warm:0.9", "0.7:0.9:", "0.7:0.9:1.5", "0.7:0.9:1:2"]:
         with pytest.raises(MinlmError, match='write "temperature:top_p"'):
             Setting.parse(wrong)
 
@@ -78,7 +80,7 @@ def test_random_seeds_differ():
 def test_the_file_of_samples(tmp_path):
     samples = [
         Sample("In those", Setting(0.7, 0.9), 3, "In those days\nthere was\n", 5, ended=False),
-        Sample("", Setting(1.0, None), 4, "\nGröße", 2, ended=True),
+        Sample("", Setting(1.0, None, 40), 4, "\nGröße", 2, ended=True),
     ]
     write_samples(tmp_path / "new" / "samples.txt", samples, "Samples of a test")
     lines = (tmp_path / "new" / "samples.txt").read_text(encoding="utf-8").split("\n")
@@ -86,7 +88,7 @@ def test_the_file_of_samples(tmp_path):
         "Samples of a test", "", "",
         "=" * 80, 'prompt: "In those"', "temperature 0.7, top_p 0.9, seed 3 (5 new tokens)", "-" * 80,
         "In those days", "there was", "", "",
-        "=" * 80, 'prompt: ""', "temperature 1.0, top_p none, seed 4 (2 new tokens, then the end)", "-" * 80,
+        "=" * 80, 'prompt: ""', "temperature 1.0, top_p none, top_k 40, seed 4 (2 new tokens, then the end)", "-" * 80,
         "Größe", "",
     ]  # fmt: skip
 

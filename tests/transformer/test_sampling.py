@@ -136,7 +136,11 @@ def draw(logits, temperatures, draws, top_p=1.0, top_k=100):
     """`sample_tokens` with the same top_p and top_k for each row."""
     rows = len(logits)
     return sample_tokens(
-        logits, torch.as_tensor(temperatures), torch.full((rows,), top_p), torch.full((rows,), top_k), torch.as_tensor(draws)
+        logits,
+        torch.as_tensor(temperatures),
+        torch.full((rows,), top_p),
+        torch.full((rows,), top_k),
+        torch.as_tensor(draws),
     ).tolist()
 
 
