@@ -7,24 +7,23 @@ from torch import Tensor
 class LayerCache:
     """Keys and values (batch, num_heads, context_length, d_k) of one attention layer.
 
-    Attributes:
-        positions: int64 (batch, 1, new), where in each row the new tokens go; set by `KeyValueCache.begin`.
+    Attributes, set by `KeyValueCache.begin`:
+        positions: int64 (batch, 1, new), where in each row the new tokens go.
+        slots: int64 (batch · num_heads · new,), the same as rows of `keys` seen as one table of vectors.
         longest: how many positions are in use in the longest row, the new ones included.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype):
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
-        self.positions = torch.empty(0, dtype=torch.int64, device=device)
+        self.positions = self.slots = torch.empty(0, dtype=torch.int64, device=device)
         self.longest = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens' keys and values (batch, num_heads, new, d_k); return all (…, longest, d_k)."""
-        batch, heads = self.keys.shape[:2]
-        row = torch.arange(batch, device=self.keys.device)[:, None, None]
-        head = torch.arange(heads, device=self.keys.device)[:, None]  # row, head, positions: (batch, heads, new)
-        self.keys[row, head, self.positions] = keys.to(self.keys.dtype)
-        self.values[row, head, self.positions] = values.to(self.values.dtype)
+        for stored, new in ((self.keys, keys), (self.values, values)):
+            d_k = new.shape[-1]
+            stored.view(-1, d_k).index_copy_(0, self.slots, new.reshape(-1, d_k).to(stored.dtype))
         return self.keys[:, :, : self.longest], self.values[:, :, : self.longest]
 
 
@@ -49,6 +48,7 @@ class KeyValueCache:
         dtype: torch.dtype,
     ):
         shape = (batch_size, num_heads, context_length, d_k)
+        self.num_heads, self.context_length = num_heads, context_length
         self.layers = [LayerCache(shape, device, dtype) for _ in range(num_layers)]
         self.lengths = torch.zeros(batch_size, dtype=torch.int64, device=device)
 
@@ -56,8 +56,10 @@ class KeyValueCache:
         """Say that each row continues with `new` tokens; return the mask (batch, 1, new, longest) for them."""
         positions = self.lengths[:, None, None] + torch.arange(new, device=self.lengths.device)  # (batch, 1, new)
         longest = int(positions.max()) + 1
+        tables = torch.arange(len(positions) * self.num_heads, device=positions.device).view(-1, self.num_heads, 1)
+        slots = (tables * self.context_length + positions).flatten()
         for layer in self.layers:
-            layer.positions, layer.longest = positions, longest
+            layer.positions, layer.slots, layer.longest = positions, slots, longest
         return torch.arange(longest, device=positions.device) <= positions.unsqueeze(-1)
 
     def keep(self, rows: Tensor) -> None:
@@ -67,7 +69,7 @@ class KeyValueCache:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def replace(self, rows: Tensor, other: "KeyValueCache") -> None:
-        """Put the rows of `other` in the place of these."""
+        """Put the rows of `other`, or its only row, in the place of these."""
         self.lengths[rows] = other.lengths
         for layer, new in zip(self.layers, other.layers, strict=True):
             layer.keys[rows], layer.values[rows] = new.keys, new.values

@@ -14,7 +14,6 @@ from torch import Tensor
 from minlm.errors import MinlmError
 from minlm.progress import Progress
 from minlm.transformer.cache import KeyValueCache
-from minlm.transformer.loss import softmax
 from minlm.transformer.model import TransformerLM
 
 
@@ -200,7 +199,7 @@ def sample_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: 
         return logits.argmax(dim=-1)
     scale = torch.where(greedy, 1.0, temperatures).unsqueeze(-1)
     # The maximum is taken off before the division, which a tiny temperature would make overflow.
-    probabilities = softmax((logits - logits.amax(dim=-1, keepdim=True)) / scale, dim=-1)
+    probabilities = torch.softmax((logits - logits.amax(dim=-1, keepdim=True)).div_(scale), dim=-1)
     if (top_ps < 1).any() or (top_ks < logits.shape[-1]).any():
         probabilities = torch.where(_allowed(probabilities, top_ps, top_ks), probabilities, 0.0)
     line = probabilities.cumsum(dim=-1, dtype=torch.float64)
@@ -212,15 +211,16 @@ def sample_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: 
 def _allowed(probabilities: Tensor, top_ps: Tensor, top_ks: Tensor) -> Tensor:
     """Which tokens top_k and top_p leave, as a mask (rows, vocab). Of equally probable ones, the lower ids."""
     falling = _sort_falling(probabilities)
-    line = falling.cumsum(dim=-1, dtype=torch.float64)
-    ends = (top_ks.clamp(max=probabilities.shape[-1]) - 1).unsqueeze(-1)  # index of the last that top_k leaves
+    line = falling.cumsum(dim=-1)
+    end = probabilities.shape[-1] - 1
+    ends = (top_ks.unsqueeze(-1) - 1).clamp(max=end)  # index of the last token that top_k leaves
     # The nucleus of these: all that begin before top_p of their sum. For top_p = 1 that is all, whatever is rounded.
     target = torch.where(top_ps < 1, top_ps, 2.0).unsqueeze(-1) * line.gather(-1, ends)
-    last = torch.minimum((line < target).sum(dim=-1, keepdim=True), ends)
+    last = torch.minimum(torch.searchsorted(line, target), ends)
     least = falling.gather(-1, last)
     allowed = probabilities >= least
-    surplus = allowed.sum(dim=-1, keepdim=True) - (last + 1)
-    if surplus.any():
+    if ((falling.gather(-1, (last + 1).clamp(max=end)) == least) & (last < end)).any():
+        surplus = allowed.sum(dim=-1, keepdim=True) - (last + 1)
         tied = probabilities == least
         allowed &= ~tied | (tied.cumsum(dim=-1) <= tied.sum(dim=-1, keepdim=True) - surplus)
     return allowed
@@ -270,26 +270,30 @@ def _stack(requests: Sequence[Request], max_new_tokens: int) -> tuple[Tensor, Te
     generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
     return (
         torch.tensor([request.temperature for request in requests], dtype=torch.float32),
-        torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], dtype=torch.float64),
+        torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], dtype=torch.float32),
         torch.tensor([2**62 if request.top_k is None else request.top_k for request in requests]),
         torch.stack([torch.rand(max_new_tokens, generator=generator) for generator in generators]),
     )
 
 
 def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCache, Tensor]:
-    """Read all windows at once; return the filled cache and the logits (rows, vocab) behind each window's end.
+    """Read the windows; return the filled cache and the logits (rows, vocab) behind each window's end.
 
-    Short windows are padded at the right. No token sees what comes after it, so the padding changes nothing.
+    Each is read alone: padding them to the same length would cost more than reading them together saves. What stands
+    there several times is read once.
     """
     device = model.lm_head.weight.device
     cache = model.new_cache(len(windows))
-    lengths = torch.tensor([len(window) for window in windows], device=device)
-    padded = torch.zeros(len(windows), int(lengths.max()), dtype=torch.int64)
+    states = torch.empty(len(windows), model.config["d_model"], device=device, dtype=model.lm_head.weight.dtype)
+    rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, window in enumerate(windows):
-        padded[row, : len(window)] = torch.tensor(window)
-    states = model.hidden_states(padded.to(device), cache)  # (rows, longest, d_model)
-    cache.lengths += lengths
-    return cache, model.lm_head(states[torch.arange(len(windows), device=device), lengths - 1])
+        rows_of.setdefault(tuple(window), []).append(row)
+    for window, rows in rows_of.items():
+        alone = model.new_cache(1)
+        states[rows] = model.hidden_states(torch.tensor([window], device=device), alone)[:, -1]
+        alone.lengths += len(window)
+        cache.replace(torch.tensor(rows, device=device), alone)
+    return cache, model.lm_head(states)
 
 
 def _make_room(model: TransformerLM, cache: KeyValueCache, texts: list[list[int]]) -> None:

@@ -1,0 +1,87 @@
+"""The same model in the words of transformers' `LlamaForCausalLM`: configuration and weights."""
+
+from typing import Any
+
+from torch import Tensor
+
+from minlm.errors import MinlmError
+from minlm.transformer.model import TransformerLM
+from minlm.transformer.modules import RMSNorm
+
+# What Llama cannot express, and why.
+FOREIGN = {
+    "disable_rmsnorm": "Llama has RMSNorm",
+    "post_norm": "Llama has its norms before attention and feed-forward",
+    "no_rope": "Llama has RoPE",
+    "silu_ffn": "Llama's feed-forward has a gate",
+}
+NAMES = {
+    "token_embeddings": "model.embed_tokens",
+    "ln1": "input_layernorm",
+    "attn.q_proj": "self_attn.q_proj",
+    "attn.k_proj": "self_attn.k_proj",
+    "attn.v_proj": "self_attn.v_proj",
+    "attn.output_proj": "self_attn.o_proj",
+    "ln2": "post_attention_layernorm",
+    "ffn.w1": "mlp.gate_proj",
+    "ffn.w2": "mlp.down_proj",
+    "ffn.w3": "mlp.up_proj",
+    "ln_final": "model.norm",
+    "lm_head": "lm_head",
+}
+
+
+def llama_config(model: TransformerLM) -> dict[str, Any]:
+    """The contents of config.json, but for the special tokens.
+
+    Raises:
+        MinlmError: the model is an ablation that Llama cannot express.
+    """
+    config = model.config
+    for name, reason in FOREIGN.items():
+        if config[name]:
+            raise MinlmError(
+                f"the model was trained with {name}, which cannot be exported: {reason}. "
+                f"Only models without {', '.join(FOREIGN)} have a Llama form."
+            )
+    assert isinstance(model.ln_final, RMSNorm)
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "dtype": "float32",
+        "vocab_size": config["vocab_size"],
+        "max_position_embeddings": config["context_length"],
+        "hidden_size": config["d_model"],
+        "intermediate_size": config["d_ff"],
+        "num_hidden_layers": config["num_layers"],
+        "num_attention_heads": config["num_heads"],
+        "num_key_value_heads": config["num_heads"],
+        "head_dim": config["d_model"] // config["num_heads"],
+        "hidden_act": "silu",
+        "rms_norm_eps": model.ln_final.eps,
+        "rope_theta": config["rope_theta"],  # transformers 4; version 5 reads the next line
+        "rope_parameters": {"rope_type": "default", "rope_theta": config["rope_theta"]},
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": False,
+    }
+
+
+def llama_weights(model: TransformerLM) -> dict[str, Tensor]:
+    """The weights under Llama's names, float32 on the CPU; they are copies where the layout differs.
+
+    Our RoPE turns the pairs (2i, 2i+1) of a head, Llama's the pairs (i, i + d_k/2), so the rows of each head's query
+    and key projections change places: first the even ones, then the odd ones.
+    """
+    num_heads = model.config["num_heads"]
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        part, prefix = name.removesuffix(".weight"), ""
+        if part.startswith("layers."):
+            _, index, part = part.split(".", 2)
+            prefix = f"model.layers.{index}."
+        if part in ("attn.q_proj", "attn.k_proj"):
+            pairs = tensor.unflatten(0, (num_heads, -1, 2))  # (heads, d_k / 2, 2, d_model)
+            tensor = pairs.transpose(1, 2).flatten(0, 2)
+        weights[f"{prefix}{NAMES[part]}.weight"] = tensor.float().cpu().contiguous()
+    return weights
