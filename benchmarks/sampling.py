@@ -17,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from minlm.transformer import TransformerLM
 from minlm.transformer.llama import llama_config, llama_weights
+from minlm.transformer.loading import prepare_for_generation
 from minlm.transformer.sampling import Request, generate_batch
 
 TEMPERATURE, TOP_P = 0.8, 0.9
@@ -26,12 +27,12 @@ RAGGED = [3, 5, 8, 8, 12, 15, 20, 24, 30, 31, 40, 47, 55, 64, 80, 100]  # length
 
 def make_models(scale: float) -> tuple[TransformerLM, LlamaForCausalLM]:
     torch.manual_seed(0)
-    model = TransformerLM(**SHAPE, flash_attention=True).eval()
+    model = TransformerLM(**SHAPE, flash_attention=True)
     with torch.no_grad():
         model.lm_head.weight *= scale
     llama = LlamaForCausalLM(LlamaConfig(**llama_config(model))).eval()
     llama.load_state_dict(llama_weights(model))
-    return model, llama
+    return prepare_for_generation(model), llama
 
 
 def make_prompts(lengths: list[int]) -> list[list[int]]:
@@ -86,7 +87,8 @@ def main() -> None:
                 count = run()
                 if number > 0:
                     rates[name].append(count / (time.perf_counter() - start))
-        print(f"\n{title}, {arguments.new_tokens} new tokens each, nucleus of {nucleus_size(model, prompts):.0f} tokens")
+        size = nucleus_size(model, prompts)
+        print(f"\n{title}, {arguments.new_tokens} new tokens each, nucleus of about {size:.0f} tokens")
         for name, values in rates.items():
             print(f"  {name:13} median {statistics.median(values):6.1f} tokens/s, {min(values):.1f}–{max(values):.1f}")
         ratios = [ours / theirs for ours, theirs in zip(rates["minlm"], rates["transformers"], strict=True)]
