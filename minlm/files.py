@@ -7,7 +7,8 @@ A process killed at any instant leaves at most a hidden `.NAME.PID.tmp`, which t
 import glob
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -54,6 +55,48 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
     with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding, newline=newline) as handle:
         yield handle
+
+
+@contextmanager
+def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` for the files `names`; it becomes `path` when the block succeeds.
+
+    An earlier folder is replaced as a whole. If the block fails, the temporary folder is removed.
+
+    Raises:
+        MinlmError: `path` is a file or holds others than these files, the disk is full, or the like.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise MinlmError(f"cannot write {path}: it is there already and is no folder. Give another name.")
+    if foreign := sorted({entry.name for entry in path.iterdir()} - set(names) if path.exists() else ()):
+        raise MinlmError(f"cannot write {path}: the folder has something else in it ({foreign[0]}). Give another name.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    earlier = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed process
+            shutil.rmtree(stale)
+        temporary.mkdir()
+        yield temporary
+        for file in (*temporary.iterdir(), temporary):
+            _fsync(file)
+        if path.exists():
+            os.replace(path, earlier)
+        os.replace(temporary, path)
+        _fsync(path.parent)
+    except OSError as error:
+        if error.filename is not None and not Path(error.filename).is_relative_to(path.parent):
+            raise  # another file failed inside the block: not ours to explain
+        raise MinlmError(
+            f"cannot write {path}: {error.strerror or error}. "
+            f"Check free space and permissions of {path.parent}/ and run again."
+        ) from error
+    finally:
+        if earlier.exists() and not path.exists():
+            os.replace(earlier, path)
+        for leftover in (temporary, earlier):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def check_writable(path: str | Path) -> None:

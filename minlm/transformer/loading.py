@@ -22,7 +22,7 @@ def load_with_tokenizer(
     """Load a checkpoint and its tokenizer, and make sure that they belong together.
 
     Returns:
-        the model in evaluation mode and ready for generation, the tokenizer (with `<|endoftext|>` special), and what else the checkpoint
+        the model ready for generation, the tokenizer (with `<|endoftext|>` special), and what else the checkpoint
         says (see `checkpoint.load_model`).
 
     Raises:

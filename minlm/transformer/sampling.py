@@ -288,10 +288,10 @@ def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCa
     rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, window in enumerate(windows):
         rows_of.setdefault(tuple(window), []).append(row)
-    for window, rows in rows_of.items():
+    for tokens, rows in rows_of.items():
         alone = model.new_cache(1)
-        states[rows] = model.hidden_states(torch.tensor([window], device=device), alone)[:, -1]
-        alone.lengths += len(window)
+        states[rows] = model.hidden_states(torch.tensor([tokens], device=device), alone)[:, -1]
+        alone.lengths += len(tokens)
         cache.replace(torch.tensor(rows, device=device), alone)
     return cache, model.lm_head(states)
 

@@ -1,0 +1,35 @@
+# The model as a folder that transformers loads.
+
+
+rule export:
+    input:
+        model="results/model.pt",
+        vocab="data/tokenizer/vocab.json",
+        merges="data/tokenizer/merges.txt",
+        evaluation="results/evaluation.json",
+    output:
+        weights="results/export/model.safetensors",
+        config="results/export/config.json",
+        generation="results/export/generation_config.json",
+        tokenizer="results/export/tokenizer.json",
+        tokenizer_config="results/export/tokenizer_config.json",
+        card="results/export/README.md",
+    log:
+        "logs/export.log",
+    benchmark:
+        "logs/benchmarks/export.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        source=config["corpus"]["source"],
+        share=config["ancients"]["share"],
+    message:
+        "Exporting the model to results/export."
+    shell:
+        "exec python -m minlm.scripts.export --checkpoint {input.model} --vocab_path {input.vocab}"
+        " --merges_path {input.merges} --evaluation {input.evaluation} --corpus_source {params.source}"
+        " --ancients_share {params.share} --output $(dirname {output.weights}) --log_file {log}"
