@@ -13,6 +13,7 @@ include: "workflow/rules/ancients.smk"
 include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 
 
 rule all:
