@@ -1,6 +1,7 @@
 """Print texts that a trained model writes."""
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 
@@ -13,7 +14,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of this program."""
     parser = cli.make_parser(
         "nlm-generate",
-        "Continue a prompt with a trained model and print the text. The model's shape comes from its checkpoint.",
+        "Continue a prompt with a trained model and print the text, at a terminal as it comes. The model's shape comes "
+        "from its checkpoint.",
         "nlm-generate --checkpoint results/model.pt --vocab_path data/tokenizer/vocab.json "
         '--merges_path data/tokenizer/merges.txt --prompt "In those days" --temperature 0.8 --top_p 0.9',
     )
@@ -28,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--top_p", type=float, metavar="P", help="draw from the most probable tokens that reach P (all if absent)"
     )
+    parser.add_argument("--top_k", type=int, metavar="K", help="draw from the K most probable tokens (all if absent)")
     parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="texts to write")
     parser.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
     parser.add_argument(
@@ -40,25 +43,30 @@ def _work(arguments: argparse.Namespace) -> None:
     from minlm.transformer.device import resolve_device
     from minlm.transformer.loading import load_with_tokenizer
     from minlm.transformer.samples import Setting, generate_samples, random_seed
+    from minlm.transformer.streaming import write_stream
 
     if arguments.num_samples < 1:
         raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
     model, tokenizer, _ = load_with_tokenizer(
         arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
     )
+    setting = Setting(arguments.temperature, arguments.top_p, arguments.top_k)
+    seed = random_seed() if arguments.seed is None else arguments.seed
     start = time.perf_counter()
-    samples = generate_samples(
-        model,
-        tokenizer,
-        prompts=[arguments.prompt] * arguments.num_samples,
-        settings=[Setting(arguments.temperature, arguments.top_p)],
-        max_new_tokens=arguments.max_tokens,
-        seed=random_seed() if arguments.seed is None else arguments.seed,
-    )
-    seconds = time.perf_counter() - start
-    print("\n\n".join(sample.text for sample in samples))
-    count = sum(sample.new_tokens for sample in samples)
-    log.info(f"{count} tokens in {seconds:.2f} s; --seed {samples[0].seed} writes the same again")
+    if sys.stdout.isatty():  # a person reads along
+        count = 0
+        for index in range(arguments.num_samples):
+            if index > 0:
+                print()
+            count += write_stream(
+                sys.stdout, model, tokenizer, arguments.prompt, setting, arguments.max_tokens, seed + index
+            )
+    else:  # all at once is faster
+        prompts = [arguments.prompt] * arguments.num_samples
+        samples = generate_samples(model, tokenizer, prompts, [setting], arguments.max_tokens, seed)
+        print("\n\n".join(sample.text for sample in samples))
+        count = sum(sample.new_tokens for sample in samples)
+    log.info(f"{count} tokens in {time.perf_counter() - start:.2f} s; --seed {seed} writes the same again")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

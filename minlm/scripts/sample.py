@@ -21,8 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--merges_path", required=True, metavar="FILE", help="the merges it was trained with")
     parser.add_argument("--prompts", nargs="+", required=True, metavar="TEXT", help='"" starts a new document')
     parser.add_argument(
-        "--settings", nargs="+", required=True, metavar="T:P", help="temperature:top_p, for example 0.7:0.9 or 1.0:none"
-    )
+        "--settings", nargs="+", required=True, metavar="T:P[:K]",
+        help="temperature:top_p[:top_k], for example 0.7:0.9 or 1.0:none:40",
+    )  # fmt: skip
     parser.add_argument("--max_new_tokens", type=int, default=256, metavar="N", help="new tokens in a text at most")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first text, the next has N + 1")
     parser.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")

@@ -3,6 +3,7 @@
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TextIO
 
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
@@ -60,6 +61,30 @@ def stream_text(
         num_alternatives=num_alternatives,
     )
     return _pieces(tokens, tokenizer)
+
+
+def write_stream(
+    file: TextIO,
+    model: TransformerLM,
+    tokenizer: BPETokenizer,
+    prompt: str,
+    setting: Setting,
+    max_new_tokens: int,
+    seed: int,
+) -> int:
+    """Write the prompt and what `stream_text` gives as it comes, for a person to watch; return how many new tokens."""
+    pieces = stream_text(model, tokenizer, prompt, setting, max_new_tokens, seed)  # complains before anything is shown
+    count = 0
+    try:
+        file.write(prompt)
+        for piece in pieces:
+            file.write(piece.text)
+            file.flush()
+            count += piece.token is not None
+    finally:  # also when interrupted, so that the message gets a line of its own
+        file.write("\n")
+        file.flush()
+    return count
 
 
 def _pieces(tokens: Iterator[StreamedToken], tokenizer: BPETokenizer) -> Iterator[Piece]:

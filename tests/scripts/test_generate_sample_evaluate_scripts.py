@@ -1,7 +1,10 @@
 """The programs generate, sample and evaluate from their command lines."""
 
+import io
 import json
+import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +78,49 @@ def test_generate_several_samples(trained, capfd):
         generate.main([*flags, seed])
         singles.append(capfd.readouterr().out)
     assert both == singles[0] + "\n" + singles[1]
+
+
+class Terminal(io.StringIO):
+    """Remembers what was to be seen at each flush."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def isatty(self):
+        return True
+
+    def flush(self):
+        self.seen.append(self.getvalue())
+
+
+@pytest.mark.parametrize("more", [[], ["--num_samples", "3", "--temperature", "0.9", "--top_p", "0.9", "--top_k", "9"]])
+def test_at_a_terminal_the_same_text_appears_as_it_comes(trained, capfd, monkeypatch, more):
+    flags = [*trained.flags, "--prompt", "é", "--max_tokens", "30", "--seed", "3", *more]
+    generate.main(flags)
+    output = capfd.readouterr().out
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    generate.main(flags)
+    assert sys.stdout.getvalue() == output
+    steps = list(dict.fromkeys(sys.stdout.seen))
+    assert len(steps) > 10
+    assert all(after.startswith(before) for before, after in pairwise(steps))
+    assert "--seed 3 writes the same again" in capfd.readouterr().err
+
+
+def test_an_interrupted_text_ends_its_line(trained, capfd, monkeypatch):
+    class Interrupted(Terminal):
+        def flush(self):
+            super().flush()
+            if len(self.seen) == 5:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdout", Interrupted())
+    with pytest.raises(SystemExit) as stop:
+        generate.main([*trained.flags, "--max_tokens", "30", "--seed", "3"])
+    assert stop.value.code == 130
+    assert sys.stdout.getvalue().endswith("\n")
+    assert capfd.readouterr().err == "nlm-generate: interrupted\n"
 
 
 def test_generate_without_a_seed_names_one(trained, capfd):
@@ -167,6 +213,7 @@ def test_bad_models_and_tokenizers(trained, tmp_path, monkeypatch, capfd, progra
     [
         (["--temperature", "-1"], "temperature must be 0 (greedy) or more"),
         (["--top_p", "2"], "top_p must be above 0"),
+        (["--top_k", "0"], "top_k must be at least 1"),
         (["--max_tokens", "-1"], "must be 0 or more, not -1"),
         (["--num_samples", "0"], "at least 1"),
         (["--prompt", "\udcff"], "surrogate"),
