@@ -50,7 +50,8 @@ def export(
     foreign = sorted(set(range(model.config["vocab_size"])) - set(tokenizer.vocab))
     config = {**llama_config(model), **ids}
     generation = {
-        **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": 256,
+        **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9,
+        "max_new_tokens": max(1, model.config["context_length"] // 2),  # leaves room for a prompt
         **({"suppress_tokens": foreign} if foreign else {}),  # ids that the tokenizer does not have
     }  # fmt: skip
     # Version 5 of transformers makes LlamaTokenizer of a Llama's tokenizer unless another class is named.

@@ -58,7 +58,8 @@ def model_card(
             f"On held-out text: {evaluation['nats_per_token']:.4f} nats per token (perplexity "
             f"{evaluation['perplexity']:.2f}), {evaluation['bits_per_byte']:.4f} bits per byte."
         )
-    shape = {"parameters": f"{model.num_parameters():,}", **model.config}
+    switched_on = {name: value for name, value in model.config.items() if value is not False}
+    shape = {"parameters": f"{model.num_parameters():,}", **switched_on}
     return "\n".join(
         [
             "---",
