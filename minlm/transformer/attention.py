@@ -112,11 +112,12 @@ class MultiHeadSelfAttention(nn.Module):
             cache: keys and values of earlier positions, which x continues.
         """
         q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
-        if self.rope is not None:
-            positions = None if cache is None else cache.positions
-            q, k = self.rope(q, positions), self.rope(k, positions)
         if cache is not None:
+            if self.rope is not None:
+                q, k = self.rope(torch.stack((q, k)), cache.positions)  # one call: few tokens cost little, calls do
             k, v = cache.append(k, v)
+        elif self.rope is not None:
+            q, k = self.rope(q), self.rope(k)
         if self.flash_attention:
             causal = cache is None
             heads = F.scaled_dot_product_attention(q, k, v, attn_mask=None if causal else mask, is_causal=causal)

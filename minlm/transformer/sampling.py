@@ -202,8 +202,8 @@ def sample_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: 
     probabilities = torch.softmax((logits - logits.amax(dim=-1, keepdim=True)).div_(scale), dim=-1)
     if (top_ps < 1).any() or (top_ks < logits.shape[-1]).any():
         probabilities = torch.where(_allowed(probabilities, top_ps, top_ks), probabilities, 0.0)
-    line = probabilities.cumsum(dim=-1, dtype=torch.float64)
-    point = draws.unsqueeze(-1) * line[:, -1:]  # below the end, because float64 loses nothing of draws < 1
+    line = probabilities.cumsum(dim=-1)
+    point = draws.unsqueeze(-1) * line[:, -1:]  # below the end: draws are at most 1 - 2^-24
     chosen = torch.searchsorted(line, point, right=True).squeeze(-1)
     return torch.where(greedy, logits.argmax(dim=-1), chosen) if greedy.any() else chosen
 
