@@ -4,6 +4,7 @@ All messages go through the logger `minlm`. `configure()` sends them to stderr a
 """
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,18 +18,22 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def configure(log_file: str | Path | None = None) -> None:
-    """Send messages to stderr and, if given, to `log_file` (its folder is created, an old log is replaced)."""
+    """Send messages to stderr and, if given, to `log_file` (its folder is created, an old log is replaced).
+
+    Of several processes that work together (`torchrun`, `srun`) only the first one has more to say than errors.
+    """
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
-    log.setLevel(logging.INFO)
+    is_first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
+    log.setLevel(logging.INFO if is_first else logging.ERROR)
     log.propagate = False
     terminal = _Terminal(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
     if sys.stderr.isatty():  # there the bar shows the progress
         terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
     log.addHandler(terminal)
-    if log_file is not None:
+    if log_file is not None and is_first:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
@@ -59,7 +64,8 @@ class Progress:
         self.started = self.last_line = time.monotonic()
         self.bar = tqdm(
             total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
-            unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True, disable=not sys.stderr.isatty(),
+            unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True,
+            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)),
         )  # fmt: skip
 
     def update(self, amount: int, note: str = "") -> None:

@@ -16,7 +16,7 @@ MODEL = (
 )  # fmt: skip
 TRAINING = (
     "batch_size", "total_tokens", "lr_max", "lr_min", "warmup_iters", "weight_decay", "max_grad_norm", "beta1", "beta2",
-    "eps", "seed", "dtype", "gradient_checkpointing", "eval_interval", "save_interval",
+    "eps", "seed", "dtype", "compile", "grad_accum_steps", "gradient_checkpointing", "eval_interval", "save_interval",
 )  # fmt: skip
 
 
@@ -25,7 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(
         "nlm-train",
         "Train a Transformer language model. The defaults are the reference run. A run that was interrupted, in "
-        "whatever way, goes on from its last in-progress checkpoint when the same command is given again.",
+        "whatever way, goes on from its last in-progress checkpoint when the same command is given again. On several "
+        "GPUs: torchrun --standalone --nproc-per-node N -m minlm.scripts.train …; on several machines with torchrun's "
+        "rendezvous or srun.",
         "nlm-train --train_tokens data/tokens/train.npy --val_tokens data/tokens/valid.npy --vocab_size 10000 \\\n"
         "    --context_length 256 --checkpoint_path results/model.pt --log_csv results/metrics.csv",
     )
@@ -75,6 +77,11 @@ def _training_flags(group: Any) -> None:
         "--dtype", choices=["auto", "float32", "bfloat16"], default="auto",
         help="of matrix products; auto is bfloat16 where the hardware has it",
     )  # fmt: skip
+    group.add_argument(
+        "--compile", choices=["auto", "on", "off"], default="auto",
+        help="with torch.compile; auto does where the run is long enough to pay for it",
+    )  # fmt: skip
+    group.add_argument("--grad_accum_steps", type=int, default=1, help="parts of a batch computed one after the other")
     group.add_argument("--gradient_checkpointing", action="store_true", help="less memory, about a third slower")
     group.add_argument("--eval_interval", type=int, default=500, help="steps between two validations")
     group.add_argument("--save_interval", type=int, default=500, help="steps between two in-progress checkpoints")
@@ -87,14 +94,17 @@ def _run_flags(group: Any) -> None:
     group.add_argument("--state_dir", metavar="DIR", help="for the unfinished run alone (beside the model if absent)")
     group.add_argument("--resume", metavar="PATH", help="continue from this in-progress checkpoint (or its folder)")
     group.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (torch's choice if absent)")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads, for all processes here (torch's choice if absent)"
+    )
     group.add_argument("--log_to_wandb", action="store_true", help="send the metrics to Weights & Biases too")
 
 
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.errors import MinlmError
     from minlm.progress import log
-    from minlm.transformer.device import resolve_device, set_threads
+    from minlm.transformer.device import keep_freed_memory, set_threads
+    from minlm.transformer.parallel import joined_processes
     from minlm.transformer.settings import TrainingSettings
     from minlm.transformer.stop_signals import Interrupted
     from minlm.transformer.training import train
@@ -103,21 +113,24 @@ def _work(arguments: argparse.Namespace) -> None:
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
     settings = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
     set_threads(arguments.threads)
+    keep_freed_memory()
     try:
-        train(
-            {name: getattr(arguments, name) for name in MODEL},
-            settings,
-            arguments.train_tokens,
-            arguments.val_tokens,
-            arguments.checkpoint_path,
-            tokenizer=_tokenizer(arguments),
-            device=resolve_device(arguments.device),
-            log_csv=arguments.log_csv,
-            plot_dir=arguments.plot_dir,
-            state_dir=arguments.state_dir,
-            resume=arguments.resume,
-            log_to_wandb=arguments.log_to_wandb,
-        )
+        with joined_processes(arguments.device) as (processes, device):
+            train(
+                {name: getattr(arguments, name) for name in MODEL},
+                settings,
+                arguments.train_tokens,
+                arguments.val_tokens,
+                arguments.checkpoint_path,
+                tokenizer=_tokenizer(arguments),
+                device=device,
+                log_csv=arguments.log_csv,
+                plot_dir=arguments.plot_dir,
+                state_dir=arguments.state_dir,
+                resume=arguments.resume,
+                log_to_wandb=arguments.log_to_wandb,
+                processes=processes,
+            )
     except Interrupted as interruption:
         log.info("nlm-train: stopped, the state is saved; the same command goes on from here.")
         sys.exit(128 + interruption.signal_number)

@@ -119,19 +119,37 @@ def get_batch(
     if len(dataset) <= context_length:
         raise MinlmError(f"{len(dataset):,} tokens are too few for a context of {context_length}.")
     generator = generator or np.random.default_rng()
-    starts = generator.integers(0, len(dataset) - context_length, size=batch_size)
-    return _to_device(np.stack([dataset[start : start + context_length + 1] for start in starts]), device)
+    return _windows(dataset, _starts(dataset, batch_size, context_length, generator), context_length, device)
 
 
 def batch_at(
-    dataset: Tokens, batch_size: int, context_length: int, device: torch.device | str, seed: int, step: int
+    dataset: Tokens,
+    batch_size: int,
+    context_length: int,
+    device: torch.device | str,
+    seed: int,
+    step: int,
+    part: int = 0,
+    parts: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """The batch of training step `step`: `get_batch` as a pure function of (seed, step).
 
-    A resumed run therefore sees the same data without any generator state to save.
+    A resumed run therefore sees the same data without any generator state to save. With `parts` > 1, only the rows
+    of part `part` of as many equal ones are read, so that processes can share a batch.
     """
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
-    return get_batch(dataset, batch_size, context_length, device, generator)
+    starts = np.split(_starts(dataset, batch_size, context_length, generator), parts)[part]
+    return _windows(dataset, starts, context_length, device)
+
+
+def _starts(dataset: Tokens, batch_size: int, context_length: int, generator: np.random.Generator) -> np.ndarray:
+    return generator.integers(0, len(dataset) - context_length, size=batch_size)
+
+
+def _windows(
+    dataset: Tokens, starts: np.ndarray, context_length: int, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    return _to_device(np.stack([dataset[start : start + context_length + 1] for start in starts]), device)
 
 
 def evaluation_batches(
@@ -145,8 +163,8 @@ def evaluation_batches(
     predicted = len(dataset) - 1
     full = predicted // context_length
     for first in range(0, full, batch_size):
-        starts = [window * context_length for window in range(first, min(first + batch_size, full))]
-        yield _to_device(np.stack([dataset[start : start + context_length + 1] for start in starts]), device)
+        starts = context_length * np.arange(first, min(first + batch_size, full))
+        yield _windows(dataset, starts, context_length, device)
     if predicted > full * context_length:
         yield _to_device(dataset[full * context_length :][None], device)
 

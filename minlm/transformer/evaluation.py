@@ -1,6 +1,7 @@
 """How good a model is, on text it has not seen."""
 
 import bz2
+import itertools
 import json
 import lzma
 import math
@@ -10,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
@@ -20,6 +19,7 @@ from minlm.tokenization import BPETokenizer
 from minlm.transformer.batching import Tokens, evaluation_batches
 from minlm.transformer.device import autocast
 from minlm.transformer.model import TransformerLM
+from minlm.transformer.parallel import Processes
 
 BLOCK = 1 << 20  # bytes of text read at a time
 
@@ -31,25 +31,23 @@ def validation_loss(
     batch_size: int,
     device: torch.device | str = "cpu",
     dtype: str | torch.dtype = "float32",
+    processes: Processes | None = None,
 ) -> float:
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
     Deterministic, and every token but the first counts once. `dtype` is the precision of matrix products,
-    see `device.autocast`; the sum is kept in float64.
+    see `device.autocast`; the sum is kept in float64. Several processes share the windows.
     """
+    processes = processes or Processes()
     total = torch.zeros((), dtype=torch.float64)
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
-        for inputs, targets in evaluation_batches(dataset, batch_size, context_length, device):
-            total += _summed_nats(model(inputs), targets)
+        batches = evaluation_batches(dataset, batch_size, context_length, device)
+        for inputs, targets in itertools.islice(batches, processes.rank, None, processes.count):
+            total += model.loss(inputs, targets).double().cpu() * targets.numel()
     model.train(was_training)
-    return float(total) / (len(dataset) - 1)
-
-
-def _summed_nats(logits: Tensor, targets: Tensor) -> Tensor:
-    losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-    return losses.cpu().double().sum()
+    return float(processes.sum(total)) / (len(dataset) - 1)
 
 
 def evaluate(

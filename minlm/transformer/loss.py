@@ -1,8 +1,14 @@
-"""Softmax and the training loss, both stable for logits of any size."""
+"""Softmax and the training loss, plain and in chunks, stable for logits of any size."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# Logits that exist at a time; on a CPU a few tens of MB, on a GPU enough to keep it busy.
+CHUNK_ON_CPU, CHUNK_ELSEWHERE = 1 << 23, 1 << 27
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
@@ -25,3 +31,66 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
         A scalar, float32.
     """
     return F.cross_entropy(logits.float().reshape(-1, logits.shape[-1]), targets.reshape(-1))
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, max_logits: int | None = None) -> Tensor:
+    """`cross_entropy_loss(hidden @ weight.T, targets)` without ever holding all logits.
+
+    The logits of one chunk of positions at a time become the chunk's share of the loss and, when gradients are asked
+    for, at once the gradients of `hidden` and `weight`, which wait for the backward pass. The logits are by far the
+    largest tensor of a small model's training step: in chunks they stay below 64 MB and mostly in the cache.
+
+    Args:
+        hidden: (..., d_model), any floating dtype; under autocast the products are in its dtype.
+        weight: (vocab, d_model), of the output layer.
+        targets: integer ids (...), below vocab.
+        max_logits: in one chunk (default: what suits the device).
+
+    Returns:
+        A scalar, float32, in nats; the softmax is computed in float32.
+    """
+    if max_logits is None:
+        max_logits = CHUNK_ON_CPU if hidden.device.type == "cpu" else CHUNK_ELSEWHERE
+    chunk = max(1, max_logits // weight.shape[0])
+    flat = hidden.reshape(-1, hidden.shape[-1])  # (positions, d_model)
+    return _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk)  # type: ignore[no-any-return]
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        ctx.positions = len(targets)
+        with_gradients = any(ctx.needs_input_grad)
+        total = torch.zeros((), device=hidden.device)
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros(weight.shape if with_gradients else (0,), device=hidden.device)
+        with torch.autocast(device, enabled=False):
+            w = weight.to(dtype)
+            for h, t, grad_h in zip(
+                *(whole.split(chunk) for whole in (hidden.to(dtype), targets, grad_hidden)), strict=True
+            ):
+                logits = (h @ w.T).float()  # (chunk, vocab)
+                normalizer = logits.logsumexp(-1, keepdim=True)
+                at_target = t.unsqueeze(-1)
+                total += (normalizer - logits.gather(-1, at_target)).sum()
+                if with_gradients:  # d loss / d logits = softmax - one-hot
+                    grad = logits.sub_(normalizer).exp_()
+                    grad.scatter_add_(-1, at_target, grad.new_full((1, 1), -1.0).expand_as(at_target))
+                    grad = grad.to(dtype)
+                    grad_h.copy_(grad @ w)
+                    if dtype == torch.float32:
+                        grad_weight.addmm_(grad.T, h)
+                    else:  # products in 16 bits, their sum over the chunks in 32
+                        grad_weight += grad.T @ h
+        if with_gradients:
+            ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
+        return total / ctx.positions
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        grad_hidden, grad_weight = ctx.saved_tensors
+        scale = grad_loss / ctx.positions
+        return grad_hidden * scale, grad_weight * scale, None, None

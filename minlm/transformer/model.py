@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from minlm.errors import MinlmError
 from minlm.transformer.attention import MultiHeadSelfAttention, RotaryPositionalEmbedding, causal_mask
 from minlm.transformer.cache import KeyValueCache, LayerCache
+from minlm.transformer.loss import linear_cross_entropy
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
 
 
@@ -147,6 +148,10 @@ class TransformerLM(nn.Module):
         """
         return self.lm_head(self.hidden_states(token_ids, cache))
 
+    def loss(self, token_ids: Tensor, targets: Tensor) -> Tensor:
+        """Mean nats per token, as `cross_entropy_loss(model(token_ids), targets)`, but in less memory."""
+        return linear_cross_entropy(self.hidden_states(token_ids), self.lm_head.weight, targets)
+
     def hidden_states(self, token_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """`forward` without the head: (batch, seq) → (batch, seq, d_model)."""
         length, context_length = token_ids.shape[-1], self.config["context_length"]
@@ -175,3 +180,12 @@ class TransformerLM(nn.Module):
     def num_parameters(self) -> int:
         """How many numbers training adjusts, embeddings included."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def flops_per_token(self) -> int:
+        """Floating-point operations of training on one token, forward and backward (Chowdhery et al. 2022, appendix B).
+
+        6 for each weight of a matrix product and 12 · num_layers · d_model · context_length for attention.
+        """
+        config = self.config
+        weights = self.num_parameters() - self.token_embeddings.weight.numel()  # looking up an embedding costs nothing
+        return 6 * weights + 12 * config["num_layers"] * config["d_model"] * config["context_length"]

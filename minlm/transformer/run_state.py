@@ -9,10 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import torch
 
 from minlm.errors import MinlmError
 from minlm.files import sha256
@@ -46,6 +49,8 @@ class RunState:
         self.checkpoint = self.folder / "checkpoint.pt"
         self.metrics = self.folder / "metrics.csv"
         self.lock = self.folder / "lock"
+        self._saver = ThreadPoolExecutor(1)
+        self._saving: Future[None] | None = None
 
     def __enter__(self) -> "RunState":
         while True:
@@ -70,9 +75,13 @@ class RunState:
             self._handle.close()  # a trainer that just finished has removed this very file: once more
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not self.checkpoint.exists():  # nothing to go on from
-            self._remove_own_files()
-        self._handle.close()
+        try:
+            self.wait()
+        finally:
+            self._saver.shutdown()
+            if not self.checkpoint.exists():  # nothing to go on from
+                self._remove_own_files()
+            self._handle.close()
 
     def _refuse_foreign_files(self) -> None:
         names = {path.name for path in self.folder.iterdir()}
@@ -117,9 +126,37 @@ class RunState:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state; at every instant there is a whole one."""
-        save_tensors(self.checkpoint, {"fingerprint": self.fingerprint, **state})
+        """Replace the saved state, in the background; at every instant there is a whole one.
+
+        The state is copied before this returns, so the training may go on.
+
+        Raises:
+            MinlmError: the save before this one failed.
+        """
+        self.wait()
+        contents = _copy({"fingerprint": self.fingerprint, **state})
+        self._saving = self._saver.submit(save_tensors, self.checkpoint, contents)
+
+    def wait(self) -> None:
+        """Until the last state is on the disk.
+
+        Raises:
+            MinlmError: it could not be written.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def finish(self) -> None:
         """The results are written: there is nothing to continue. The folder goes at the end of the block."""
+        self.wait()
         self.checkpoint.unlink(missing_ok=True)
+
+
+def _copy(value: Any) -> Any:
+    """A copy on the CPU of nested dicts and lists of tensors and plain values."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value

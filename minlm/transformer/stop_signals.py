@@ -1,5 +1,6 @@
 """SIGTERM (a cluster takes its machine back) and Ctrl-C, answered between two steps instead of within one."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and self.received == signal.SIGINT:
+        # torchrun itself passes on a Ctrl-C that the terminal has already sent to all.
+        if number == signal.SIGINT and self.received == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         self.received = self.received or number
         if self.raises:

@@ -6,22 +6,26 @@ and continued gives the same bytes as one that was left alone.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
 from minlm.transformer.batching import Tokens, batch_at
-from minlm.transformer.device import autocast, resolve_dtype
+from minlm.transformer.device import autocast, resolve_compile, resolve_dtype
 from minlm.transformer.evaluation import validation_loss
-from minlm.transformer.loss import cross_entropy_loss
+from minlm.transformer.loss import linear_cross_entropy
 from minlm.transformer.metrics import Row, now, write_metrics
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer.parallel import Processes
 from minlm.transformer.run_state import RunState
 from minlm.transformer.settings import TrainingSettings
 from minlm.transformer.stop_signals import Interrupted, StopSignals
@@ -39,6 +43,10 @@ class Trainer:
         state: folder of the unfinished run.
         device: where the model lives.
         valid_bytes: bytes of text that the validation tokens stand for, for bits per byte; None or 0 leaves it out.
+        processes: that train together; only the first one needs a state.
+
+    Raises:
+        MinlmError: settings that do not fit each other, or this machine.
     """
 
     def __init__(
@@ -47,16 +55,24 @@ class Trainer:
         settings: TrainingSettings,
         train_tokens: Tokens,
         valid_tokens: Tokens,
-        state: RunState,
+        state: RunState | None,
         device: torch.device,
         valid_bytes: int | None = None,
+        processes: Processes | None = None,
     ):
         self.settings, self.state, self.device = settings, state, device
+        self.processes = processes or Processes()
         self.train_tokens, self.valid_tokens, self.valid_bytes = train_tokens, valid_tokens, valid_bytes
         self.on_row: Callable[[Row], None] = lambda row: None
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
         self.dtype = resolve_dtype(settings.dtype, device)
+        self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
+        if settings.batch_size % self.parts:
+            raise MinlmError(
+                f"--batch_size {settings.batch_size} does not divide into {self.processes.count} processes × "
+                f"{settings.grad_accum_steps} grad_accum_steps equal parts. Change one of them."
+            )
 
         torch.manual_seed(settings.seed)
         self.model = TransformerLM(**model_config).to(device)
@@ -68,10 +84,13 @@ class Trainer:
             eps=settings.eps,
             weight_decay=settings.weight_decay,
         )
+        flops = self.steps * settings.batch_size * self.context_length * self.model.flops_per_token()
+        self.compiled = resolve_compile(settings.compile, device, flops / self.processes.count)
+        self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
         self.step = 0
         self.rows: list[Row] = []
-        self.loss_sum = torch.zeros((), device=device)  # of the steps since the last row
-        self.grad_norm = torch.zeros((), device=device)  # of the last step, before clipping
+        self.loss_sum = 0.0  # of the steps since the last row that have been looked at
+        self.grad_norm = 0.0  # of the last of them, before clipping
         self.unseen: list[Tensor] = []  # loss and gradient norm of each step since the last look
         # Seconds in earlier processes: all of them, and those of training since the last row.
         self.elapsed_before = self.since_row_before = 0.0
@@ -82,7 +101,7 @@ class Trainer:
         self.optimizer.load_state_dict(saved["optimizer_state_dict"])
         self.step, self.rows = saved["iteration"], saved["rows"]
         self.elapsed_before, self.since_row_before = saved["elapsed_s"], saved["since_row_s"]
-        self.loss_sum, self.grad_norm = saved["loss_sum"].to(self.device), saved["grad_norm"].to(self.device)
+        self.loss_sum, self.grad_norm = saved["loss_sum"], saved["grad_norm"]
 
     def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
         """Call `on_row` with each row of the metrics, those of the interrupted run first."""
@@ -97,12 +116,7 @@ class Trainer:
             MinlmError: the loss is no longer a number.
             Interrupted: SIGTERM or SIGINT arrived; the state is saved.
         """
-        tokens_per_step = self.settings.batch_size * self.context_length
-        log.info(
-            f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {self.settings.batch_size} × "
-            f"{self.context_length} = {self.steps * tokens_per_step:,} tokens on {self.device} in "
-            f"{str(self.dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
-        )
+        log.info(self.description())
         self.started = time.perf_counter()
         self.row_started = self.started - self.since_row_before
         note = ""
@@ -114,7 +128,7 @@ class Trainer:
                     if self.step == self.steps:
                         return self.rows
                     self.train_step()
-                    signals.check()
+                    self.stop_together(signals)
                     if self.step % LOOK_EVERY == 0:
                         note = f"loss {self.look():.3f}, {self.tokens_per_second():,.0f} tokens/s"
                     if self.step % self.settings.save_interval == 0 and self.step < self.steps:
@@ -124,24 +138,48 @@ class Trainer:
                 self.save()
                 raise
 
+    def description(self) -> str:
+        """One line: what is trained, and how."""
+        settings, processes = self.settings, self.processes
+        attention = "fused" if self.model.config["flash_attention"] else "written-out"
+        accumulation = f", gradients in {settings.grad_accum_steps} parts" if settings.grad_accum_steps > 1 else ""
+        return (
+            f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
+            f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
+            f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
+            f"{torch.get_num_threads()} threads; {str(self.dtype).removeprefix('torch.')}, "
+            f"{'compiled' if self.compiled else 'not compiled'}, {attention} attention{accumulation}"
+        )
+
+    def stop_together(self, signals: StopSignals) -> None:
+        """Raise `Interrupted` if a signal has reached any of the processes: all leave behind the same step."""
+        if self.processes.any(signals.received is not None):
+            raise Interrupted(signals.received or signal.SIGTERM)
+
     def train_step(self) -> None:
         """One batch, one update; nothing waits for the device."""
         settings = self.settings
         lr = self.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        inputs, targets = batch_at(
-            self.train_tokens, settings.batch_size, self.context_length, self.device, settings.seed, self.step
-        )
-        with autocast(self.device, self.dtype):
-            logits = self.model(inputs)  # (batch, context, vocab)
-        loss = cross_entropy_loss(logits, targets)
-        loss.backward()
-        self.grad_norm = gradient_clipping(self.model.parameters(), settings.max_grad_norm)
+        if self.loss is None:
+            self.loss = self.processes.share_gradients(_Loss(self.model, self.compiled), self.device)
+        loss = torch.zeros((), device=self.device)
+        for part in range(settings.grad_accum_steps):
+            inputs, targets = batch_at(
+                self.train_tokens, settings.batch_size, self.context_length, self.device, settings.seed, self.step,
+                self.processes.rank * settings.grad_accum_steps + part, self.parts,
+            )  # fmt: skip
+            last = part == settings.grad_accum_steps - 1
+            with nullcontext() if last else self.processes.without_sharing(self.loss):
+                with autocast(self.device, self.dtype):
+                    part_loss = self.loss(inputs, targets) / settings.grad_accum_steps
+                part_loss.backward()
+            loss += part_loss.detach()
+        grad_norm = gradient_clipping(self.model.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss_sum += loss.detach()
-        self.unseen.append(torch.stack((loss.detach(), self.grad_norm)))
+        self.unseen.append(torch.stack((loss, grad_norm)))
         self.step += 1
 
     def learning_rate(self, step: int) -> float:
@@ -157,18 +195,29 @@ class Trainer:
         """
         if not self.unseen:
             return math.nan
-        values = torch.stack(self.unseen).tolist()  # waits for the device
+        # The mean over the processes; here the device is waited for.
+        values = (self.processes.sum(torch.stack(self.unseen)) / self.processes.count).tolist()
         first = self.step - len(values) + 1
         for step, (loss, norm) in enumerate(values, first):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
-                saved = f" The last good state is {self.state.checkpoint}." if self.state.checkpoint.exists() else ""
+                saved = f" The last good state is {path}." if (path := self.saved_state()) else ""
                 raise MinlmError(
                     f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
                     "max_grad_norm."
                 )
         self.unseen.clear()
+        for loss, norm in values:
+            self.loss_sum, self.grad_norm = self.loss_sum + loss, norm
         return sum(loss for loss, _ in values) / len(values)
+
+    def saved_state(self) -> Path | None:
+        """The file of the last saved state, if there is one."""
+        if self.state is not None:
+            self.state.wait()
+            if self.state.checkpoint.exists():
+                return self.state.checkpoint
+        return None
 
     def row_is_due(self) -> bool:
         """Whether the metrics lack a row of this step."""
@@ -179,12 +228,14 @@ class Trainer:
     def add_row(self, signals: StopSignals) -> None:
         """Validate, and note where the run stands; a signal breaks off the validation."""
         self.look()
-        train_loss = self.loss_sum.item() / self.steps_since_row()
+        train_loss = self.loss_sum / self.steps_since_row()
         tokens_per_second = self.tokens_per_second()
-        with signals.raising():
+        # Of several processes none may leave alone what they do together.
+        with signals.raising() if self.processes.count == 1 else nullcontext():
             val_loss = validation_loss(
-                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype
-            )
+                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype,
+                self.processes,
+            )  # fmt: skip
         bits_per_byte = None
         if self.valid_bytes:
             bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
@@ -198,22 +249,25 @@ class Trainer:
                 "elapsed_s": round(self.elapsed(), 2),
                 "tokens_seen": self.step * self.settings.batch_size * self.context_length,
                 "tokens_per_s": round(tokens_per_second),
-                "grad_norm": self.grad_norm.item(),
+                "grad_norm": self.grad_norm,
                 "val_bits_per_byte": bits_per_byte,
             }
         )
-        write_metrics(self.state.metrics, self.rows)
+        if self.state is not None:
+            write_metrics(self.state.metrics, self.rows)
         self.on_row(self.rows[-1])
         log.info(
             f"step {self.step:,}: train loss {train_loss:.3f}, validation loss {val_loss:.3f}"
             + ("" if bits_per_byte is None else f" ({bits_per_byte:.3f} bits/byte)")
         )
-        self.loss_sum.zero_()
+        self.loss_sum = 0.0
         self.row_started = time.perf_counter()
 
     def save(self) -> None:
-        """Write the state, unless it is spoiled."""
+        """Begin to write the state, unless it is spoiled."""
         self.look()
+        if self.state is None:
+            return
         self.state.save(
             {
                 "iteration": self.step,
@@ -239,3 +293,15 @@ class Trainer:
     def elapsed(self) -> float:
         """Seconds of training so far, in all processes."""
         return self.elapsed_before + time.perf_counter() - self.started
+
+
+class _Loss(nn.Module):
+    """The loss as a module, which is what DistributedDataParallel wraps; perhaps compiled, all but its last layer."""
+
+    def __init__(self, model: TransformerLM, compiled: bool):
+        super().__init__()
+        self.model = model
+        self.hidden_states = torch.compile(model.hidden_states) if compiled else model.hidden_states
+
+    def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
+        return linear_cross_entropy(self.hidden_states(token_ids), self.model.lm_head.weight, targets)

@@ -1,7 +1,7 @@
 """A training run from token files to a model: checks, the state of an unfinished run, the loop, the results."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from minlm.transformer.batching import open_tokens
 from minlm.transformer.checkpoint import save_model
 from minlm.transformer.evaluation import text_bytes
 from minlm.transformer.metrics import Row, write_metrics
+from minlm.transformer.parallel import Processes
 from minlm.transformer.run_state import RunState, run_fingerprint
 from minlm.transformer.settings import TrainingSettings
 from minlm.transformer.trainer import Trainer
@@ -35,6 +36,7 @@ def train(
     state_dir: str | Path | None = None,
     resume: str | Path | None = None,
     log_to_wandb: bool = False,
+    processes: Processes | None = None,
 ) -> list[Row]:
     """Train a model, or finish what an interrupted call with the same arguments began.
 
@@ -50,6 +52,7 @@ def train(
         state_dir: folder of the unfinished run and of nothing else; `.NAME.in_progress` beside the model if not given.
         resume: continue from this in-progress checkpoint (or the one in this folder), not from that in `state_dir`.
         log_to_wandb: send the metrics to Weights & Biases too.
+        processes: that train together; the first one alone reads and writes the state and the results.
 
     Returns:
         the rows of the metrics.
@@ -59,18 +62,13 @@ def train(
         Interrupted: SIGTERM or Ctrl-C arrived; the state is saved.
     """
     path, device = Path(checkpoint_path), torch.device(device)
+    processes = processes or Processes()
     steps, context_length = settings.steps(model_config["context_length"]), model_config["context_length"]
     if log_to_wandb:
         require_wandb()
     state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
-    for output in (path, log_csv, Path(plot_dir) / "loss_vs_iter.png" if plot_dir is not None else None):
-        if output is not None:
-            if Path(output).resolve().is_relative_to(state_folder.resolve()):
-                raise MinlmError(
-                    f"{output} lies in {state_folder}/, whose files go when the run is done. "
-                    "Give a --state_dir of its own."
-                )
-            check_writable(output)
+    if processes.is_first:
+        _check_outputs([path, log_csv, Path(plot_dir) / "loss_vs_iter.png" if plot_dir else None], state_folder)
     train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
     valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
     valid_bytes = None
@@ -80,17 +78,23 @@ def train(
     stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
-    with (
-        RunState(state_folder, fingerprint) as state,
-        wandb_logger(stated) if log_to_wandb else nullcontext() as on_row,
-    ):
-        trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes)
-        saved = state.read(resume) if resume else state.load()
+    with ExitStack() as stack:
+        state = RunState(state_folder, fingerprint) if processes.is_first else None
+
+        def begin() -> dict[str, Any] | None:
+            assert state is not None
+            stack.enter_context(state)
+            return state.read(resume) if resume else state.load()
+
+        saved = processes.from_first(begin)
+        trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes, processes)
         if saved is not None:
             trainer.restore(saved)
-        if on_row is not None:
-            trainer.log_rows_to(on_row)
+        if log_to_wandb and processes.is_first:
+            trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
         rows = trainer.run()
+        if state is None:
+            return rows
         save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated())
         if log_csv is not None:
             write_metrics(log_csv, rows)
@@ -106,6 +110,17 @@ def train(
         f"{trainer.elapsed():.0f} s"
     )
     return rows
+
+
+def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> None:
+    for output in outputs:
+        if output is not None:
+            if Path(output).resolve().is_relative_to(state_folder.resolve()):
+                raise MinlmError(
+                    f"{output} lies in {state_folder}/, whose files go when the run is done. "
+                    "Give a --state_dir of its own."
+                )
+            check_writable(output)
 
 
 def _check_tokenizer(tokenizer: BPETokenizer, vocab_size: int) -> None:

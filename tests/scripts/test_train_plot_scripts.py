@@ -69,7 +69,9 @@ def test_one_run_with_all_its_outputs(folder, capfd):
     tokenizer = ["--vocab_path", "vocab.json", "--merges_path", "merges.txt"]
     run(*tokenizer, "--checkpoint_path", "out/model.pt", "--log_csv", "out/metrics.csv", "--plot_dir", "out/plots")
     printed = capfd.readouterr().err.splitlines()
-    assert re.match(r"train: [\d,]+ parameters, 20 steps of 4 × 8 = 640 tokens on cpu in \w+, 1 threads", printed[0])
+    assert re.match(
+        r"train: [\d,]+ parameters, 20 steps of 4 × 8 = 640 tokens on cpu, 1 threads; \w+, not compiled", printed[0]
+    )
     assert re.match(r"wrote out/model.pt: 20 steps, validation loss \S+ nats/token, \S+ bits/byte, \d+ s", printed[-1])
     with open("out/metrics.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))

@@ -317,7 +317,7 @@ def test_a_spoiled_run_stops_with_the_step_and_keeps_the_last_good_state(folder,
         value = original(*arguments)
         return value * bad if calls == 23 else value
 
-    name = "cross_entropy_loss" if where == "loss" else "gradient_clipping"
+    name = "linear_cross_entropy" if where == "loss" else "gradient_clipping"
     original = getattr(__import__("minlm.transformer.trainer", fromlist=[name]), name)
     monkeypatch.setattr(f"minlm.transformer.trainer.{name}", spoiled)
     with pytest.raises(MinlmError, match=r"at step 23\. The last good state is .*checkpoint\.pt.*lower lr_max"):
