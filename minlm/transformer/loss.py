@@ -53,7 +53,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, max_lo
         max_logits = CHUNK_ON_CPU if hidden.device.type == "cpu" else CHUNK_ELSEWHERE
     chunk = max(1, max_logits // weight.shape[0])
     flat = hidden.reshape(-1, hidden.shape[-1])  # (positions, d_model)
-    return _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk)  # type: ignore[no-any-return]
+    return _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

@@ -80,7 +80,7 @@ class Processes:
             raise error
         if not answer[1]:
             raise SystemExit(1)
-        return answer[0]  # type: ignore[no-any-return]
+        return answer[0]
 
 
 @contextmanager
