@@ -52,7 +52,8 @@ SHAPES: dict[str, dict[str, int]] = {
 }  # fmt: skip
 STEPS = {"reference": 1, "small": 2, "quickstart": 20, "gpt2-small": 1}  # in a block, on a CPU
 CONTESTANTS = [
-    "minlm", "minlm compiled", "Llama", "Llama compiled", "Llama bf16", "Llama bf16 compiled", "GPT", "GPT compiled",
+    "minlm", "minlm compiled", "minlm written-out", "minlm written-out compiled", "Llama", "Llama compiled",
+    "Llama bf16", "Llama bf16 compiled", "GPT", "GPT compiled",
 ]  # fmt: skip
 TOO_SLOW = 5.0
 MATMUL = 2048  # rows and columns of the plain matrix product
@@ -145,13 +146,14 @@ def peer_step(name: str, shape: dict[str, int], batch: int, device: torch.device
 
 
 def minlm_step(name: str, shape: dict[str, int], batch: int, device: torch.device, path: Path) -> Callable[[], Tensor]:
-    """The step of the program `train`."""
+    """The step of the program `train`, with torch's fused attention or the written-out form."""
     settings = TrainingSettings(
         batch_size=batch, total_tokens=10**9, lr_max=3e-4, lr_min=3e-5, warmup_iters=1, weight_decay=0.1,
         max_grad_norm=1.0, compile="on" if "compiled" in name else "off",
     )  # fmt: skip
     tokens = open_tokens(path, shape["vocab_size"], shape["context_length"])
-    trainer = Trainer(shape, settings, tokens, tokens, None, device)
+    model = {**shape, "flash_attention": "written-out" not in name}
+    trainer = Trainer(model, settings, tokens, tokens, None, device)
 
     def step() -> Tensor:
         trainer.train_step()

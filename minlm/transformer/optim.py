@@ -11,8 +11,15 @@ from torch import Tensor
 class AdamW(torch.optim.Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) and bias correction.
 
-    The `torch._foreach_` functions do one step of the arithmetic for all parameters in one call: the same numbers
-    as a loop over the parameters, in a fraction of the time when there are many.
+    For each weight w with gradient g, in step t:
+
+        w ← w - lr · weight_decay · w
+        m ← β1 m + (1 - β1) g
+        v ← β2 v + (1 - β2) g²
+        w ← w - lr · m / (1 - β1ᵗ) / (sqrt(v / (1 - β2ᵗ)) + eps)
+
+    m and v start at zero; the divisions by 1 - βᵗ undo their pull towards it. torch's fused kernel computes all four
+    lines in one pass over the memory; as eight passes they took a tenth of a training step of a small model.
 
     Args:
         params: parameters, or groups of them, as for any torch optimizer.
@@ -50,23 +57,15 @@ class AdamW(torch.optim.Optimizer):
             return
         for p in params:
             if not self.state[p]:
-                self.state[p] = {"step": 0, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+                step = torch.zeros((), device=p.device)
+                self.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
             self.state[p]["step"] += 1
-        lr, (beta1, beta2), eps, weight_decay = group["lr"], group["betas"], group["eps"], group["weight_decay"]
         grads = [p.grad for p in params if p.grad is not None]
-        means = [self.state[p]["exp_avg"] for p in params]
-        squares = [self.state[p]["exp_avg_sq"] for p in params]
-        steps = [self.state[p]["step"] for p in params]
-
-        torch._foreach_mul_(params, 1 - lr * weight_decay)
-        torch._foreach_lerp_(means, grads, 1 - beta1)  # m = β1 m + (1 - β1) g
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)  # v = β2 v + (1 - β2) g²
-        # Both means start at zero; the bias corrections divide by the weight they have gathered by now.
-        denominators = torch._foreach_sqrt(squares)
-        torch._foreach_div_(denominators, [math.sqrt(1 - beta2**step) for step in steps])
-        torch._foreach_add_(denominators, eps)
-        torch._foreach_addcdiv_(params, means, denominators, [-lr / (1 - beta1**step) for step in steps])
+        means, squares, steps = ([self.state[p][name] for p in params] for name in ("exp_avg", "exp_avg_sq", "step"))
+        torch._fused_adamw_(
+            params, grads, means, squares, [], steps, lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
+            weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False,
+        )  # fmt: skip
 
 
 @torch.no_grad()
