@@ -117,3 +117,12 @@ def test_open_tokens_says_what_is_wrong(tmp_path):
             open_tokens(path, vocab_size=60, context_length=16)
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_parts_of_a_batch_are_its_rows():
+    data = np.arange(1000, dtype=np.uint16)
+    inputs, targets = batch_at(data, 12, 5, "cpu", 3, 7)
+    for parts in (1, 2, 3, 12):
+        pieces = [batch_at(data, 12, 5, "cpu", 3, 7, part, parts) for part in range(parts)]
+        assert torch.equal(torch.cat([piece for piece, _ in pieces]), inputs)
+        assert torch.equal(torch.cat([piece for _, piece in pieces]), targets)

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from minlm.errors import MinlmError
-from minlm.transformer.device import autocast, resolve_device, resolve_dtype, set_threads
+from minlm.transformer.device import (
+    autocast,
+    keep_freed_memory,
+    resolve_compile,
+    resolve_device,
+    resolve_dtype,
+    set_threads,
+)
 
 
 def test_a_device_is_found():
@@ -59,3 +66,51 @@ def test_explicit_precision():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
     with pytest.raises(MinlmError, match="dtype float16: choose auto, float32 or bfloat16"):
         resolve_dtype("float16", torch.device("cpu"))
+
+
+def test_processes_of_torchrun_share_the_threads(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    set_threads(12)
+    assert torch.get_num_threads() == 3
+    set_threads(2)
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+
+
+def test_long_runs_are_compiled_where_a_compiler_is(one_thread, monkeypatch, tmp_path):
+    cpu, mps = torch.device("cpu"), torch.device("mps")
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++")
+    assert [resolve_compile("auto", cpu, flops) for flops in (1e12, 1e15)] == [False, True]
+    assert not resolve_compile("auto", mps, 1e20)
+    assert [resolve_compile(choice, cpu, flops) for choice, flops in [("on", 1), ("off", 1e20)]] == [True, False]
+    with pytest.raises(MinlmError, match="compile yes: choose auto, on or off"):
+        resolve_compile("yes", cpu, 1)
+
+    (tmp_path / "Python.h").unlink()
+    assert not resolve_compile("auto", cpu, 1e20)
+    with pytest.raises(MinlmError, match="needs Python's header files"):
+        resolve_compile("on", cpu, 1)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(MinlmError, match="needs a C\\+\\+ compiler"):
+        resolve_compile("on", cpu, 1)
+
+
+def test_a_gpu_run_is_compiled_with_triton(one_thread, monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr("minlm.transformer.device._missing_for_compiling", lambda device: "")
+    # The reference run takes some minutes there, a smaller one is over before it would be compiled.
+    assert [resolve_compile("auto", cuda, flops) for flops in (1e14, 1.8e16)] == [False, True]
+
+
+def test_without_glibc_malloc_stays_as_it_is(monkeypatch):
+    keep_freed_memory()
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    keep_freed_memory()

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from minlm.transformer import cross_entropy_loss, softmax
+from minlm.transformer.loss import linear_cross_entropy
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
@@ -43,3 +45,55 @@ def test_cross_entropy_of_huge_logits_is_finite():
 def test_cross_entropy_is_float32_and_takes_one_position():
     assert cross_entropy_loss(torch.randn(2, 3, dtype=torch.bfloat16), torch.tensor([0, 1])).dtype == torch.float32
     assert float(cross_entropy_loss(torch.zeros(8), torch.tensor(3))) == pytest.approx(math.log(8))
+
+
+@pytest.mark.parametrize("max_logits", [1, 33, 70, None])  # 1, 3, 6 and all 21 positions at a time
+def test_the_loss_in_chunks_is_the_loss_of_all_logits(max_logits):
+    hidden, weight = torch.randn(3, 7, 5, requires_grad=True), torch.randn(11, 5, requires_grad=True)
+    targets = torch.randint(11, (3, 7))
+    results = []
+    for loss in (
+        cross_entropy_loss(hidden @ weight.T, targets),
+        linear_cross_entropy(hidden, weight, targets, max_logits),
+    ):
+        results.append([loss, *torch.autograd.grad(loss * 3.0, (hidden, weight))])
+    for plain, chunked in zip(*results, strict=True):
+        assert plain.shape == chunked.shape
+        torch.testing.assert_close(plain, chunked)
+
+
+def test_the_loss_in_chunks_without_gradients_and_of_huge_logits():
+    hidden, weight, targets = torch.randn(4, 5) * 1e20, torch.randn(11, 5), torch.tensor([0, 3, 3, 10])
+    with torch.inference_mode():
+        loss = linear_cross_entropy(hidden, weight, targets, 22)
+    assert loss.isfinite()
+    torch.testing.assert_close(loss, cross_entropy_loss(hidden @ weight.T, targets))
+
+
+def test_the_loss_in_chunks_under_autocast():
+    hidden, weight = torch.randn(40, 16, requires_grad=True), torch.randn(11, 16, requires_grad=True)
+    targets = torch.randint(11, (40,))
+    exact = torch.autograd.grad(cross_entropy_loss(hidden @ weight.T, targets), (hidden, weight))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(hidden, weight, targets, 110)
+    assert loss.dtype == torch.float32
+    for gradient, reference in zip(torch.autograd.grad(loss, (hidden, weight)), exact, strict=True):
+        assert gradient.dtype == torch.float32
+        assert (gradient - reference).norm() < 0.02 * reference.norm()
+        assert not torch.equal(gradient, reference)  # it was in bfloat16
+
+
+def test_the_loss_in_chunks_never_holds_all_logits():
+    class Largest(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            result = function(*arguments, **(keywords or {}))
+            if isinstance(result, torch.Tensor):
+                self.numbers = max(self.numbers, result.numel())
+            return result
+
+    hidden, weight = torch.randn(300, 4, requires_grad=True), torch.randn(200, 4, requires_grad=True)
+    with Largest() as largest:
+        linear_cross_entropy(hidden, weight, torch.zeros(300, dtype=torch.int64), max_logits=5000).backward()
+    assert largest.numbers <= 5000 < 300 * 200

@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import signal
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from minlm.errors import MinlmError
 from minlm.files import sha256
 from minlm.transformer import AdamW, TransformerLM, cross_entropy_loss, get_lr_cosine_schedule
 from minlm.transformer.batching import batch_at, open_tokens
-from minlm.transformer.checkpoint import load_model, load_tensors
+from minlm.transformer.checkpoint import load_model, load_tensors, save_tensors
 from minlm.transformer.evaluation import validation_loss
 from minlm.transformer.metrics import TIMING
 from minlm.transformer.run_state import RunState, run_fingerprint
@@ -114,7 +115,9 @@ def test_the_loop_is_the_textbook_loop(folder):
         torch.testing.assert_close(tensor, model.state_dict()[name], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"dtype": "bfloat16"}, {"gradient_checkpointing": True}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"dtype": "bfloat16"}, {"gradient_checkpointing": True, "grad_accum_steps": 2}]
+)
 def test_interrupted_anywhere_it_gives_the_same_bytes(folder, monkeypatch, changes):
     settings = make_settings(**changes)
     run(folder, "whole.pt", settings=settings)
@@ -141,6 +144,60 @@ def test_a_crash_goes_back_to_the_last_saved_state(folder, monkeypatch, caplog):
     with caplog.at_level("INFO", logger="minlm"):
         run(folder, "broken.pt")
     assert "continuing an interrupted run at step 20" in caplog.text
+    assert result(folder, "broken.pt") == result(folder, "whole.pt")
+
+
+def test_training_goes_on_while_the_state_is_written(folder, monkeypatch):
+    """The written state is that of the moment of saving, whatever happens to the weights meanwhile."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def slowly(path, contents):
+        started.set()
+        assert go_on.wait(60)
+        save_tensors(path, contents)
+
+    monkeypatch.setattr("minlm.transformer.run_state.save_tensors", slowly)
+    original, seen = Trainer.train_step, []
+
+    def train_step(self):
+        original(self)
+        if self.step == 11:  # one step behind the save
+            assert started.wait(60)
+            assert not self.state.checkpoint.exists()
+            seen.append(self.step)
+            go_on.set()
+            self.state.wait()
+            assert load_tensors(self.state.checkpoint)["iteration"] == 10
+            raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", train_step)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(folder, "broken.pt")
+    assert seen == [11]
+    run(folder, "broken.pt")
+    run(folder, "whole.pt")
+    assert result(folder, "broken.pt") == result(folder, "whole.pt")
+
+
+def test_a_disk_that_fills_up_stops_the_run_and_keeps_the_last_state(folder, monkeypatch):
+    calls = 0
+
+    def full(path, contents):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left")))
+                save_tensors(path, contents)
+        save_tensors(path, contents)
+
+    monkeypatch.setattr("minlm.transformer.run_state.save_tensors", full)
+    with pytest.raises(MinlmError, match=r"cannot write .*checkpoint\.pt: No space left"):
+        run(folder, "broken.pt")
+    assert load_tensors(folder / ".broken.pt.in_progress/checkpoint.pt")["iteration"] == 10
+    run(folder, "broken.pt")
+    run(folder, "whole.pt")
     assert result(folder, "broken.pt") == result(folder, "whole.pt")
 
 
@@ -332,6 +389,9 @@ def test_a_spoiled_run_stops_with_the_step_and_keeps_the_last_good_state(folder,
         ({"total_tokens": 31}, "less than one batch of 4 × 8 = 32"),
         ({"warmup_iters": 41}, "--warmup_iters 41 is longer than the run of 40 steps"),
         ({"batch_size": 0}, "--batch_size must be at least 1"),
+        ({"grad_accum_steps": 0}, "--grad_accum_steps must be at least 1"),
+        ({"grad_accum_steps": 3}, "--batch_size 4 does not divide into --grad_accum_steps 3"),
+        ({"compile": "maybe"}, "compile maybe: choose auto, on or off"),
         ({"eval_interval": 0}, "--eval_interval must be at least 1"),
         ({"lr_max": math.nan}, "--lr_max must be a number above 0"),
         ({"beta2": 1.0}, "--beta2 must be at least 0 and below 1"),

@@ -1,0 +1,66 @@
+"""Accumulation, recomputation, attention kernels, precision and compilation change how, not what is computed."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from minlm.transformer.settings import TrainingSettings
+from minlm.transformer.trainer import Trainer
+
+MODEL = {"vocab_size": 61, "context_length": 12, "d_model": 32, "num_layers": 1, "num_heads": 2, "d_ff": 48}
+TOKENS = np.random.default_rng(0).integers(0, 61, 500).astype(np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def gradients(flash_attention: bool = False, **changes) -> torch.Tensor:
+    """All clipped gradients of the first step, one behind the other."""
+    settings = TrainingSettings(**{
+        "batch_size": 8, "total_tokens": 960, "lr_max": 1e-3, "lr_min": 1e-4, "warmup_iters": 1, "weight_decay": 0.1,
+        "max_grad_norm": 1.0, "dtype": "float32", "compile": "off", **changes,
+    })  # fmt: skip
+    trainer = Trainer(
+        {**MODEL, "flash_attention": flash_attention}, settings, TOKENS, TOKENS, None, torch.device("cpu")
+    )
+    seen = []
+    trainer.optimizer.step = lambda: seen.extend(p.grad.flatten() for p in trainer.model.parameters())
+    trainer.train_step()
+    return torch.cat(seen)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return gradients()
+
+
+@pytest.mark.parametrize(
+    ("flash_attention", "gradient_checkpointing", "grad_accum_steps", "dtype"),
+    list(itertools.product([False, True], [False, True], [1, 2, 8], ["float32", "bfloat16"])),
+)
+def test_equal_gradients(expected, flash_attention, gradient_checkpointing, grad_accum_steps, dtype):
+    found = gradients(
+        flash_attention, gradient_checkpointing=gradient_checkpointing, grad_accum_steps=grad_accum_steps, dtype=dtype
+    )
+    tolerance = {"float32": 1e-5, "bfloat16": 2e-2}[dtype]
+    assert (found - expected).norm() < tolerance * expected.norm()
+
+
+def test_equal_gradients_compiled(expected):
+    found = gradients(flash_attention=True, compile="on", grad_accum_steps=2)
+    assert (found - expected).norm() < 1e-5 * expected.norm()
+
+
+@pytest.mark.slow  # each is compiled on its own, which takes long
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("flash_attention", [False, True])
+def test_equal_gradients_compiled_in_other_ways(expected, flash_attention, dtype):
+    found = gradients(flash_attention, compile="on", grad_accum_steps=2, gradient_checkpointing=True, dtype=dtype)
+    assert (found - expected).norm() < {"float32": 1e-5, "bfloat16": 2e-2}[dtype] * expected.norm()
