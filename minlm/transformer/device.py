@@ -16,7 +16,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 # torch.compile pays where a run takes longer than this many seconds, at a speed that such a device reaches anyway.
-WORTH_COMPILING = 600.0, 50.0  # on a CPU, on others
+WORTH_COMPILING = 200.0, 50.0  # on a CPU, on others
 FLOPS_PER_SECOND = 1e11, 1e14  # of a CPU's thread, of other devices
 
 

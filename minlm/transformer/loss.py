@@ -72,11 +72,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 *(whole.split(chunk) for whole in (hidden.to(dtype), targets, grad_hidden)), strict=True
             ):
                 logits = (h @ w.T).float()  # (chunk, vocab)
-                normalizer = logits.logsumexp(-1, keepdim=True)
                 at_target = t.unsqueeze(-1)
-                total += (normalizer - logits.gather(-1, at_target)).sum()
+                largest = logits.amax(-1, keepdim=True)
+                of_target = logits.gather(-1, at_target) - largest
+                exponentials = logits.sub_(largest).exp_()
+                sums = exponentials.sum(-1, keepdim=True)
+                total += (sums.log() - of_target).sum()
                 if with_gradients:  # d loss / d logits = softmax - one-hot
-                    grad = logits.sub_(normalizer).exp_()
+                    grad = exponentials.div_(sums)
                     grad.scatter_add_(-1, at_target, grad.new_full((1, 1), -1.0).expand_as(at_target))
                     grad = grad.to(dtype)
                     grad_h.copy_(grad @ w)
