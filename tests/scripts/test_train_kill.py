@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from minlm.files import sha256
+from minlm.transformer.checkpoint import load_tensors
 from minlm.transformer.metrics import TIMING
 
 FLAGS = shlex.split(
@@ -120,3 +121,28 @@ def test_a_second_trainer_is_turned_away(undisturbed, tmp_path):
     assert "Traceback" not in output
     assert first.wait(timeout=60) == 0
     assert run.result() == undisturbed.result()
+
+
+@pytest.mark.slow
+def test_twenty_interruptions_at_random_steps(tmp_path, capsys):
+    """SIGKILL, SIGTERM and SIGINT in turn, at random moments of one long run; some of them hit a save."""
+    long = ["--total_tokens", str(40_000 * 64), "--save_interval", "100", "--eval_interval", "5000"]
+    whole, run = Run(tmp_path / "whole"), Run(tmp_path / "run")
+    whole.finish(*long)
+    moments, last, seen = random.Random(0), 0.0, []
+    for number in range(20):
+        process = run.start(*long)
+        last = run.wait_for_checkpoint(process, last)
+        time.sleep(moments.uniform(0, 1))
+        kind = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[number % 3]
+        process.send_signal(kind)
+        process.communicate(timeout=30)
+        assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[kind]
+        in_a_save = any(path.suffix == ".tmp" for path in run.state.iterdir())
+        state = load_tensors(run.state / "checkpoint.pt")  # always a whole one
+        last = (run.state / "checkpoint.pt").stat().st_mtime
+        seen.append(f"{kind.name} saved step {state['iteration']}{' (in a save)' if in_a_save else ''}")
+    run.finish(*long)
+    assert run.result() == whole.result()
+    with capsys.disabled():
+        print("\n" + "\n".join(seen))
