@@ -1,5 +1,8 @@
 """Softmax and the training loss, plain and in chunks, stable for logits of any size."""
 
+import functools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,7 +36,9 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(logits.float().reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, max_logits: int | None = None) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, max_logits: int | None = None, compiled: bool = False
+) -> Tensor:
     """`cross_entropy_loss(hidden @ weight.T, targets)` without ever holding all logits.
 
     The logits of one chunk of positions at a time become the chunk's share of the loss and, when gradients are asked
@@ -44,21 +49,24 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, max_lo
         hidden: (..., d_model), any floating dtype; under autocast the products are in its dtype.
         weight: (vocab, d_model), of the output layer.
         targets: integer ids (...), below vocab.
-        max_logits: in one chunk (default: what suits the device).
+        max_logits: about so many in one chunk (default: what suits the device).
+        compiled: use torch.compile for the softmax and its gradient.
 
     Returns:
         A scalar, float32, in nats; the softmax is computed in float32.
     """
     if max_logits is None:
         max_logits = CHUNK_ON_CPU if hidden.device.type == "cpu" else CHUNK_ELSEWHERE
-    chunk = max(1, max_logits // weight.shape[0])
+    # A power of two divides most batches, and chunks of equal size are compiled once.
+    chunks = 1 << max(0, math.ceil(math.log2(targets.numel() * weight.shape[0] / max_logits)))
     flat = hidden.reshape(-1, hidden.shape[-1])  # (positions, d_model)
-    return _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunk)
+    loss: Tensor = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunks, compiled)
+    return loss
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunks: int, compiled: bool) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         ctx.positions = len(targets)
@@ -66,22 +74,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), device=hidden.device)
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros(weight.shape if with_gradients else (0,), device=hidden.device)
+        loss_and_gradient = _compiled() if compiled else _loss_and_gradient
         with torch.autocast(device, enabled=False):
             w = weight.to(dtype)
             for h, t, grad_h in zip(
-                *(whole.split(chunk) for whole in (hidden.to(dtype), targets, grad_hidden)), strict=True
+                *(whole.chunk(chunks) for whole in (hidden.to(dtype), targets, grad_hidden)), strict=True
             ):
-                logits = (h @ w.T).float()  # (chunk, vocab)
-                at_target = t.unsqueeze(-1)
-                largest = logits.amax(-1, keepdim=True)
-                of_target = logits.gather(-1, at_target) - largest
-                exponentials = logits.sub_(largest).exp_()
-                sums = exponentials.sum(-1, keepdim=True)
-                total += (sums.log() - of_target).sum()
-                if with_gradients:  # d loss / d logits = softmax - one-hot
-                    grad = exponentials.div_(sums)
-                    grad.scatter_add_(-1, at_target, grad.new_full((1, 1), -1.0).expand_as(at_target))
-                    grad = grad.to(dtype)
+                loss, grad = loss_and_gradient(h, w, t)
+                total += loss
+                if with_gradients:
                     grad_h.copy_(grad @ w)
                     if dtype == torch.float32:
                         grad_weight.addmm_(grad.T, h)
@@ -96,4 +97,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grad_loss / ctx.positions
-        return grad_hidden * scale, grad_weight * scale, None, None
+        return grad_hidden * scale, grad_weight * scale, None, None, None
+
+
+def _loss_and_gradient(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Summed loss, and its gradient by the logits, softmax - one-hot, in the dtype of `hidden`."""
+    logits = (hidden @ weight.T).float()  # (positions, vocab); from here on in place
+    targets = targets.unsqueeze(-1)
+    largest = logits.amax(-1, keepdim=True)
+    of_target = logits.gather(-1, targets) - largest
+    exponentials = logits.sub_(largest).exp_()
+    sums = exponentials.sum(-1, keepdim=True)
+    gradient = exponentials.div_(sums)
+    gradient.scatter_add_(-1, targets, torch.full_like(of_target, -1.0))
+    return (sums.log() - of_target).sum(), gradient.to(hidden.dtype)
+
+
+@functools.cache
+def _compiled() -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    return torch.compile(_loss_and_gradient)

@@ -22,12 +22,14 @@ from minlm.files import sha256
 from minlm.progress import log
 from minlm.transformer.checkpoint import load_tensors, save_tensors
 
+STATE_FORMAT = 2  # another one is another run: it starts fresh
+
 
 def run_fingerprint(
     train_tokens: Sequence[str | Path], valid_tokens: Sequence[str | Path], settings: dict[str, Any]
 ) -> str:
     """SHA-256 of the contents of the token files and of all settings that the result depends on."""
-    stated = json.dumps(settings, sort_keys=True)
+    stated = json.dumps({**settings, "format": STATE_FORMAT}, sort_keys=True)
     return hashlib.sha256(f"{sha256(*train_tokens)} {sha256(*valid_tokens)} {stated}".encode()).hexdigest()
 
 

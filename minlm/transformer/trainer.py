@@ -296,12 +296,14 @@ class Trainer:
 
 
 class _Loss(nn.Module):
-    """The loss as a module, which is what DistributedDataParallel wraps; perhaps compiled, all but its last layer."""
+    """The loss as a module, which is what DistributedDataParallel wraps; perhaps compiled."""
 
     def __init__(self, model: TransformerLM, compiled: bool):
         super().__init__()
         self.model = model
+        self.compiled = compiled
         self.hidden_states = torch.compile(model.hidden_states) if compiled else model.hidden_states
 
     def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
-        return linear_cross_entropy(self.hidden_states(token_ids), self.model.lm_head.weight, targets)
+        hidden = self.hidden_states(token_ids)
+        return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)

@@ -368,10 +368,10 @@ def test_one_trainer_at_a_time(folder):
 def test_a_spoiled_run_stops_with_the_step_and_keeps_the_last_good_state(folder, monkeypatch, bad, where):
     calls = 0
 
-    def spoiled(*arguments):
+    def spoiled(*arguments, **keywords):
         nonlocal calls
         calls += 1
-        value = original(*arguments)
+        value = original(*arguments, **keywords)
         return value * bad if calls == 23 else value
 
     name = "linear_cross_entropy" if where == "loss" else "gradient_clipping"
