@@ -126,7 +126,7 @@ def test_a_second_trainer_is_turned_away(undisturbed, tmp_path):
 @pytest.mark.slow
 def test_twenty_interruptions_at_random_steps(tmp_path, capsys):
     """SIGKILL, SIGTERM and SIGINT in turn, at random moments of one long run; some of them hit a save."""
-    long = ["--total_tokens", str(40_000 * 64), "--save_interval", "100", "--eval_interval", "5000"]
+    long = ["--total_tokens", str(12_000 * 64), "--save_interval", "100", "--eval_interval", "3000"]
     whole, run = Run(tmp_path / "whole"), Run(tmp_path / "run")
     whole.finish(*long)
     moments, last, seen = random.Random(0), 0.0, []
