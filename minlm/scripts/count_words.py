@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from minlm.progress import log
 from minlm.scripts import cli
+from minlm.scripts.text_options import add_text_options, text_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,16 +24,18 @@ def build_parser() -> argparse.ArgumentParser:
         help="the text is split there; they are not counted",
     )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="FILE.npz", help="word counts to write")
+    add_text_options(parser)
     return parser
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.tokenization.word_counts import count_words_to_file
+    from minlm.tokenization.counting import count_words_to_file
 
     start = time.perf_counter()
-    counts = count_words_to_file(arguments.inputs, arguments.special_tokens, arguments.output).counts
+    options = text_options(arguments)
+    counts = count_words_to_file(arguments.inputs, arguments.special_tokens, arguments.output, options).counts
     log.info(
-        f"count_words: {arguments.output}: {len(counts):,} different words, {counts.total():,} in all, "
+        f"count_words: {arguments.output}: {len(counts):,} different words, {counts.sum():,} in all, "
         f"{time.perf_counter() - start:.1f} s"
     )
 

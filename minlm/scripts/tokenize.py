@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from minlm.progress import log
 from minlm.scripts import cli
+from minlm.scripts.text_options import add_text_options, text_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["uint16", "uint32", "int32", "int64"],
         help="integer type of the ids (default: uint16, or uint32 if the vocabulary needs more)",
     )
+    add_text_options(parser)
     return parser
 
 
@@ -35,11 +37,14 @@ def _work(arguments: argparse.Namespace) -> None:
     from minlm.tokenization import BPETokenizer
     from minlm.tokenization.encode_file import encode_files
 
-    tokenizer = BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, arguments.special_tokens)
-    for made in encode_files(tokenizer, arguments.inputs, arguments.output_dir, arguments.output_dtype):
+    tokenizer = BPETokenizer.from_files(
+        arguments.vocab_path, arguments.merges_path, arguments.special_tokens, arguments.backend
+    )
+    options = text_options(arguments)
+    for made in encode_files(tokenizer, arguments.inputs, arguments.output_dir, arguments.output_dtype, options):
         log.info(
             f"tokenize: {made.path}: {made.num_tokens:,} tokens ({made.dtype}) from {made.num_bytes / 1e6:.1f} MB, "
-            f"{made.num_bytes / made.num_tokens:.2f} bytes/token, {made.seconds:.1f} s"
+            f"{made.num_bytes / max(made.num_tokens, 1):.2f} bytes/token, {made.seconds:.1f} s"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from minlm.progress import log
 from minlm.scripts import cli
+from minlm.scripts.text_options import add_text_options, text_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--prefix", metavar="NAME", help="start of the two file names (default: the input's name and _)"
     )
     parser.add_argument("--profile", action="store_true", help="print where the time went")
+    add_text_options(parser, shards=False)
     return parser
 
 
@@ -34,8 +36,9 @@ def _work(arguments: argparse.Namespace) -> None:
     from minlm.tokenization.train import train_tokenizer
 
     made = train_tokenizer(
-        arguments.input_file, arguments.output_dir, arguments.prefix, arguments.vocab_size, arguments.special_tokens
-    )
+        arguments.input_file, arguments.output_dir, arguments.prefix, arguments.vocab_size, arguments.special_tokens,
+        text_options(arguments),
+    )  # fmt: skip
     log.info(
         f"train_tokenizer: {made.vocab_path} and {made.merges_path}: {made.num_tokens:,} tokens, "
         f"{made.num_merges:,} merges, {sum(made.seconds.values()):.1f} s"

@@ -1,21 +1,18 @@
 """Encoding and decoding with a byte-level BPE vocabulary."""
 
 import hashlib
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import log
+from minlm.tokenization.backends import BACKENDS, Options, load_backend
 from minlm.tokenization.files import Merge, read_merges, read_vocab, write_merges, write_vocab
 from minlm.tokenization.pretokenize import PreTokenizer, find_words
-
-# Words are so often the same that most of a text is looked up. Both bounds keep the memory below 60 MB.
-CACHED_WORDS = 1 << 16
-CACHED_WORD_CHARS = 64
+from minlm.tokenization.text import BLOCK_BYTES, ranges
 
 
 class BPETokenizer:
@@ -29,6 +26,7 @@ class BPETokenizer:
         merges: pairs of tokens in the order they were learned; both halves and the whole are in `vocab`.
         special_tokens: strings that are one token wherever they stand in a text; where several match, the longest
             wins. Those that are not in `vocab` get new ids behind the largest.
+        backend: "numba", or "python" for the slow reference.
 
     Attributes:
         vocab, merges, special_tokens: as above, new ids included. Do not change them.
@@ -38,7 +36,13 @@ class BPETokenizer:
         MinlmError: vocab and merges do not fit each other.
     """
 
-    def __init__(self, vocab: dict[int, bytes], merges: list[Merge], special_tokens: Sequence[str] | None = None):
+    def __init__(
+        self, vocab: dict[int, bytes], merges: list[Merge], special_tokens: Sequence[str] | None = None,
+        backend: str = "numba",
+    ):  # fmt: skip
+        if backend not in BACKENDS:
+            raise MinlmError(f"there is no backend {backend!r}; take one of {', '.join(BACKENDS)}")
+        self.backend = backend
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
         self.pretokenizer = PreTokenizer(self.special_tokens)
         ids = {token: index for index, token in self.vocab.items()}
@@ -53,23 +57,25 @@ class BPETokenizer:
         if missing := [byte for byte in range(256) if bytes([byte]) not in ids]:
             raise MinlmError(f"the vocabulary lacks the byte 0x{missing[0]:02x}, so not every text could be encoded")
         self._byte_ids = [ids[bytes([byte])] for byte in range(256)]
-        self._merge_ranks = _rank_merges(self.merges, ids)
-        self._cache: dict[str, list[int]] = {}
+        self._merge_ids = _find_ids(self.merges, ids)
 
     @classmethod
-    def train(cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str]) -> "BPETokenizer":
+    def train(
+        cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str], backend: str = "numba"
+    ) -> "BPETokenizer":
         """Learn a vocabulary from a UTF-8 text file or an `.npz` of word counts; see `train.train_bpe`."""
+        from minlm.tokenization.counting import count_words
         from minlm.tokenization.train import initial_vocab, train_bpe
-        from minlm.tokenization.word_counts import count_words
 
         initial_vocab(vocab_size, special_tokens)  # complains before the text is read
-        counts = count_words([input_path], special_tokens).counts
-        return cls(*train_bpe(counts, vocab_size, special_tokens), special_tokens)
+        counts = count_words([input_path], special_tokens, Options(backend=backend), in_order=False)
+        return cls(*train_bpe(counts, vocab_size, special_tokens, backend), special_tokens, backend)
 
     @classmethod
     def from_files(
-        cls, vocab_path: str | Path, merges_path: str | Path, special_tokens: Sequence[str] | None = None
-    ) -> "BPETokenizer":
+        cls, vocab_path: str | Path, merges_path: str | Path, special_tokens: Sequence[str] | None = None,
+        backend: str = "numba",
+    ) -> "BPETokenizer":  # fmt: skip
         """Read vocab.json and merges.txt: those trained here, GPT-2's, or others of that kind.
 
         Raises:
@@ -77,7 +83,7 @@ class BPETokenizer:
         """
         vocab, merges = read_vocab(vocab_path), read_merges(merges_path)
         try:
-            tokenizer = cls(vocab, merges, special_tokens)
+            tokenizer = cls(vocab, merges, special_tokens, backend)
             _check_reachable(tokenizer)
         except MinlmError as error:
             raise MinlmError(f"{vocab_path} and {merges_path}: {error}") from error
@@ -108,14 +114,26 @@ class BPETokenizer:
         Raises:
             MinlmError: the text has half a surrogate pair, which no UTF-8 text has.
         """
+        try:
+            whole = text.encode()
+        except UnicodeEncodeError as error:
+            raise MinlmError(f"the text holds half of a surrogate pair ({error}), which is not a character") from error
+        if len(whole) <= BLOCK_BYTES:
+            return self._encoder.encode(whole).tolist()
         ids: list[int] = []
-        for number, part in enumerate(self.pretokenizer.split(text)):
-            if number % 2 == 1:
-                ids.append(self._special_ids[part])
-                continue
-            for word in find_words(part):
-                ids += self._cache.get(word) or self._encode_word(word)
+        parts = ranges(self.pretokenizer, lambda place, size: whole[place : place + size], (0, len(whole)), BLOCK_BYTES)
+        for start, end in parts:
+            ids += self._encoder.encode(whole[start:end]).tolist()
         return ids
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return self.make_encoder()
+
+    def make_encoder(self, keep_invalid: bool = False) -> Any:
+        """A new `WordEncoder` of the backend; each thread needs its own."""
+        make = load_backend(self.backend).WordEncoder
+        return make(self._byte_ids, self._merge_ids, self._special_ids, keep_invalid)
 
     def encode_iterable(self, iterable: Iterable[str]) -> Iterator[int]:
         """The ids of the joined strings, however the text is cut into them, a few thousand characters at a time."""
@@ -137,55 +155,21 @@ class BPETokenizer:
         except KeyError as error:
             raise MinlmError(f"there is no token with id {error}; the vocabulary ends at {max(self.vocab)}") from error
 
-    def _encode_word(self, word: str) -> list[int]:
-        try:
-            ids = self._merge([self._byte_ids[byte] for byte in word.encode()])
-        except UnicodeEncodeError as error:
-            raise MinlmError(f"the text holds half of a surrogate pair ({error}), which is not a character") from error
-        if len(word) <= CACHED_WORD_CHARS:
-            if len(self._cache) >= CACHED_WORDS:
-                self._cache.clear()
-            self._cache[word] = ids
-        return ids
 
-    def _merge(self, tokens: list[int]) -> list[int]:
-        """Merge the tokens of one word.
-
-        A linked list and a heap of (rank, place) make this n log n, so that a word of megabytes is no problem.
-        """
-        end = len(tokens)
-        tokens = [*tokens, -1]  # behind the last token, and, as tokens[-1], before the first
-        left, right = list(range(-1, end)), list(range(1, end + 2))
-        ranks = self._merge_ranks
-        heap = [(ranks[pair][0], place) for place, pair in enumerate(pairwise(tokens)) if pair in ranks]
-        heapq.heapify(heap)
-        while heap:
-            rank, place = heapq.heappop(heap)
-            second = right[place]
-            found = ranks.get((tokens[place], tokens[second]))
-            if found is None or found[0] != rank:  # one of the two has been merged with another neighbor
-                continue
-            behind = right[second]
-            tokens[place], tokens[second] = found[1], -1
-            right[place], left[behind] = behind, place
-            for start, stop in ((left[place], place), (place, behind)):
-                if new := ranks.get((tokens[start], tokens[stop])):
-                    heapq.heappush(heap, (new[0], start))
-        return [token for token in tokens if token >= 0]
-
-
-def _rank_merges(merges: list[Merge], ids: dict[bytes, int]) -> dict[tuple[int, int], tuple[int, int]]:
-    """(id, id) → (rank, id of the merged token)."""
-    ranks: dict[tuple[int, int], tuple[int, int]] = {}
+def _find_ids(merges: list[Merge], ids: dict[bytes, int]) -> list[tuple[int, int, int]]:
+    """The ids of both halves and of the whole of each merge."""
+    found: dict[tuple[int, int], int] = {}
     for rank, (first, second) in enumerate(merges):
         for token in (first, second, first + second):
             if token not in ids:
                 raise MinlmError(
                     f"vocabulary and merges do not fit each other: merge {rank + 1} needs {token!r}, which is no token"
                 )
-        if ranks.setdefault((ids[first], ids[second]), (rank, ids[first + second]))[0] != rank:
+        pair = (ids[first], ids[second])
+        if pair in found:
             raise MinlmError(f"merge {rank + 1} ({first!r}, {second!r}) was there before; each pair is merged once")
-    return ranks
+        found[pair] = ids[first + second]
+    return [(*pair, whole) for pair, whole in found.items()]
 
 
 def _check_reachable(tokenizer: BPETokenizer) -> None:

@@ -1,11 +1,10 @@
 """A corpus as ids: text file in, one-dimensional `.npy` out, which training maps into memory."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -13,8 +12,10 @@ from minlm.corpus.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
+from minlm.tokenization import text
+from minlm.tokenization.backends import DEFAULT, Options
 from minlm.tokenization.bpe import BPETokenizer
-from minlm.tokenization.text import read_text, total_bytes
+from minlm.tokenization.pretokenize import Read
 
 OUTPUT_DTYPES = ("uint16", "uint32", "int32", "int64")
 
@@ -35,8 +36,11 @@ def encode_files(
     inputs: Sequence[str | Path],
     output_dir: str | Path,
     output_dtype: str | None = None,
+    options: Options = DEFAULT,
 ) -> Iterator[EncodedFile]:
     """Encode each text to `{output_dir}/{its name}.npy`, one for each step of the returned iterator.
+
+    Shard 2 of 4 of a.txt becomes a.2-of-4.npy; the shards of a text, one behind the other, are its ids.
 
     The ids are those of the whole text, as `tokenizer.encode` gives them; if text (more than white space) stands
     behind the last `<|endoftext|>`, one is added at the end, so that every document is followed by one.
@@ -46,6 +50,7 @@ def encode_files(
         inputs: UTF-8 texts.
         output_dir: is made if need be.
         output_dtype: one of `OUTPUT_DTYPES`; None takes uint16, or uint32 if the vocabulary needs more.
+        options: how to do it. The backend is that of the tokenizer.
 
     Raises:
         MinlmError: an input is missing, empty or not UTF-8; two inputs have the same name; the dtype is too small;
@@ -54,32 +59,50 @@ def encode_files(
     dtype = _choose_dtype(tokenizer, output_dtype)
     if SEPARATOR not in tokenizer.special_tokens:
         raise MinlmError(f"{SEPARATOR} ends every document, so it must be one of the special tokens")
+    part = ".{}-of-{}".format(*options.shard) if options.shard else ""
     outputs: dict[Path, str | Path] = {}
     for path in inputs:
-        output = Path(output_dir) / f"{Path(path).stem}.npy"
+        output = Path(output_dir) / f"{Path(path).stem}{part}.npy"
         if output in outputs:
             raise MinlmError(f"{outputs[output]} and {path} would both become {output}; rename one of them")
         outputs[output] = path
-    total_bytes(inputs)
-    return (_encode_file(tokenizer, path, output, dtype) for output, path in outputs.items())
+    text.total_bytes(inputs)
+    return (_encode_file(tokenizer, path, output, dtype, options) for output, path in outputs.items())
 
 
-def _encode_file(tokenizer: BPETokenizer, path: str | Path, output: Path, dtype: np.dtype) -> EncodedFile:
-    start = time.perf_counter()
-    num_bytes = os.path.getsize(path)
-    with Progress(num_bytes, f"tokenizing {path}", "B") as progress, atomic_write(output, "wb") as file:
-        num_tokens = _write_npy(file, _arrays(tokenizer, read_text(path, progress), dtype), dtype)
-    return EncodedFile(output, num_tokens, num_bytes, dtype, time.perf_counter() - start)
+def _encode_file(
+    tokenizer: BPETokenizer, path: str | Path, output: Path, dtype: np.dtype, options: Options
+) -> EncodedFile:
+    begin = time.perf_counter()
+    with text.open_text(path) as read:
+        start, end = whole = options.range_of(read, path, tokenizer.pretokenizer)
+        with Progress(end - start, f"tokenizing {path}", "B") as progress, atomic_write(output, "wb") as file:
+            arrays = _arrays(tokenizer, path, read, whole, dtype, options, progress)
+            num_tokens = _write_npy(file, arrays, dtype)
+    return EncodedFile(output, num_tokens, end - start, dtype, time.perf_counter() - begin)
 
 
-def _arrays(tokenizer: BPETokenizer, text: Iterable[str], dtype: np.dtype) -> Iterator[np.ndarray]:
-    """The ids of a text in pieces, with `<|endoftext|>` behind the last document."""
-    unfinished = False  # is there text since the last separator?
-    for segment in tokenizer.pretokenizer.segments(text):
-        yield np.array(tokenizer.encode(segment), dtype=dtype)
-        _, separator, last = segment.rpartition(SEPARATOR)
-        unfinished = bool(last.strip()) or (unfinished and not separator)
-    if unfinished:
+def _arrays(
+    tokenizer: BPETokenizer, path: str | Path, read: Read, whole: text.Range, dtype: np.dtype, options: Options,
+    progress: Progress,
+) -> Iterator[np.ndarray]:  # fmt: skip
+    """The ids of a range of a text in pieces, with `<|endoftext|>` behind the last document."""
+
+    def encode(encoder: Any, part: text.Range) -> tuple[int, list[np.ndarray]]:
+        arrays = []
+        for start, end in text.ranges(tokenizer.pretokenizer, read, part, text.BLOCK_BYTES):
+            block = read(start, end - start)
+            with text.explained(path, start, block):
+                arrays.append(encoder.encode(block).astype(dtype))
+        return part[1] - part[0], arrays
+
+    threads = options.threads_for(whole[1] - whole[0])
+    encoders = [tokenizer.make_encoder(options.keep_invalid) for _ in range(threads)]
+    parts = text.ranges(tokenizer.pretokenizer, read, whole, text.RANGE_BYTES)
+    for num_bytes, arrays in text.map_in_order(encode, parts, encoders):
+        yield from arrays
+        progress.update(num_bytes)
+    if text.is_unfinished(read, whole, SEPARATOR.encode()):
         yield np.array(tokenizer.encode(SEPARATOR), dtype=dtype)
 
 

@@ -1,45 +1,31 @@
-"""Reading text files of any size, a block at a time."""
+"""Texts of any size, read in ranges that can be handled one by one and at the same time."""
 
-import codecs
-from collections.abc import Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
 
 from minlm.errors import MinlmError
-from minlm.progress import Progress
+from minlm.tokenization.pretokenize import PreTokenizer, Read
 
-BLOCK_BYTES = 1 << 20
+RANGE_BYTES = 1 << 22  # what a thread is given at once
+BLOCK_BYTES = 1 << 17  # what is handled at once: text and work space stay in the processor's cache
 
-
-def read_text(path: str | Path, progress: Progress | None = None) -> Iterator[str]:
-    """Yield the text of a UTF-8 file in pieces, every character as it stands there (line ends, byte order mark).
-
-    Args:
-        path: the file.
-        progress: is told how many bytes have been read.
-
-    Raises:
-        MinlmError: a byte is not UTF-8; names the file and the offset.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = 0
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            yield _decode(decoder, block, offset, path)
-            offset += len(block)
-            if progress is not None:
-                progress.update(len(block))
-    _decode(decoder, b"", offset, path)  # complains about a last character that is cut short
+Range = tuple[int, int]
+Worker = TypeVar("Worker")
+Result = TypeVar("Result")
 
 
-def _decode(decoder: codecs.IncrementalDecoder, block: bytes, offset: int, path: str | Path) -> str:
-    begun = len(decoder.getstate()[0])  # bytes of a character that the last block cut in two
-    try:
-        return decoder.decode(block, final=not block)
-    except UnicodeDecodeError as error:
-        raise MinlmError(
-            f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {offset - begun + error.start}. "
-            "Convert it first, for example: iconv -f ISO-8859-1 -t UTF-8 old.txt > new.txt"
-        ) from None
+class InvalidUtf8(Exception):
+    """Byte `offset` of a text is not UTF-8."""
+
+    def __init__(self, offset: int):
+        super().__init__(offset)
+        self.offset = offset
 
 
 def total_bytes(paths: Sequence[str | Path]) -> int:
@@ -56,3 +42,112 @@ def total_bytes(paths: Sequence[str | Path]) -> int:
         if path.stat().st_size == 0:
             raise MinlmError(f"{path} is empty; leave it out, or check the step that made it")
     return sum(Path(path).stat().st_size for path in paths)
+
+
+@contextmanager
+def open_text(path: str | Path) -> Iterator[Read]:
+    """A function that reads from any place of a file, from several threads at once."""
+    descriptor = os.open(path, os.O_RDONLY)
+
+    def read(place: int, size: int) -> bytes:
+        data = os.pread(descriptor, size, place)
+        while len(data) < size and (more := os.pread(descriptor, size - len(data), place + len(data))):
+            data += more
+        return data
+
+    try:
+        yield read
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explained(path: str | Path, start: int, block: bytes) -> Iterator[None]:
+    """Turn `InvalidUtf8` of a block that starts at byte `start` of a file into an error that says where it is."""
+    try:
+        yield
+    except InvalidUtf8 as error:
+        raise MinlmError(
+            f"{path} is not UTF-8: byte 0x{block[error.offset]:02x} at offset {start + error.offset}. Convert it "
+            "first, for example: iconv -f ISO-8859-1 -t UTF-8 old.txt > new.txt; or keep them with --invalid_utf8 keep"
+        ) from None
+
+
+def ranges(pretokenizer: PreTokenizer, read: Read, whole: Range, size: int) -> Iterator[Range]:
+    """Cut a range of a text into parts of about `size` bytes whose pre-tokens can be found one by one."""
+    start, end = whole
+    while start < end:
+        cut = pretokenizer.next_cut(read, min(start + size, end), end)
+        yield start, cut
+        start = cut
+
+
+def shard_range(pretokenizer: PreTokenizer, read: Read, size: int, separator: str, shard: tuple[int, int]) -> Range:
+    """The range of shard i of n (from 1 on) of a text of `size` bytes; all of them together are the text.
+
+    A shard begins where a document does: behind the first separator that ends at byte size · (i - 1) / n or later.
+    """
+
+    def boundary(part: int) -> int:
+        place = max(size * part // shard[1] - len(separator.encode()), 0)
+        while part > 0 and place < size:
+            block = read(place, 1 << 20)
+            found = block.find(separator.encode())
+            if found >= 0:
+                place += found + len(separator.encode())
+                if not pretokenizer.is_in_special(read, place):
+                    return place
+            else:
+                place += max(len(block) - len(separator.encode()) + 1, 1)
+        return 0 if part == 0 else size
+
+    return boundary(shard[0] - 1), boundary(shard[0])
+
+
+def is_unfinished(read: Read, text: Range, separator: bytes) -> bool:
+    """Whether more than white space stands behind the last separator of a range."""
+    start, end = text
+    size = 64
+    while True:
+        tail = read(max(start, end - size), min(size, end - start))
+        visible = tail.decode("utf-8", "surrogateescape").rstrip().encode("utf-8", "surrogateescape")
+        if len(visible) >= len(separator) or size >= end - start:  # (a first character cut in two looks visible)
+            return bool(visible) and not visible.endswith(separator)
+        size *= 2
+
+
+def default_threads() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(
+    work: Callable[[Worker, Range], Result], parts: Iterator[Range], workers: Sequence[Worker]
+) -> Iterator[Result]:
+    """`work(worker, part)` for each part, in their order; each worker is a thread, or the caller if there is one."""
+    if len(workers) == 1:
+        yield from (work(workers[0], part) for part in parts)
+        return
+    free: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def task(part: Range) -> Result:
+        worker = free.get()
+        try:
+            return work(worker, part)
+        finally:
+            free.put(worker)
+
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(len(workers)) as pool:
+        try:
+            for part in parts:
+                waiting.append(pool.submit(task, part))
+                if len(waiting) > 2 * len(workers):  # bounds the memory for results
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,241 @@
+"""Counting, learning and encoding with compiled kernels; `plain` has the same in plain Python."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from minlm.errors import MinlmError
+from minlm.tokenization.files import Merge
+from minlm.tokenization.kernels import encoding, merging, scan, word_table
+from minlm.tokenization.kernels.counting import add_counts
+from minlm.tokenization.text import InvalidUtf8
+from minlm.tokenization.word_counts import WordCounts
+
+FIRST_CAPACITY = 1 << 12  # entries of a new word table
+MAX_CAPACITY = 1 << 19  # entries of the word cache when it is emptied: 16 MB for each thread, and as much for pools
+MERGES_AT_ONCE = 64  # between two reports of progress
+
+
+class _Scanner:
+    """Finds the words of texts, in arrays that are used again and again."""
+
+    def __init__(self, special_tokens: Sequence[str], keep_invalid: bool):
+        self.keep_invalid = keep_invalid
+        self.tables = scan.scan_tables([token.encode() for token in special_tokens])
+        self._make_room(1 << 12)
+
+    def _make_room(self, size: int) -> None:
+        self.text = np.zeros(size + scan.PADDING, dtype=np.uint8)
+        self.masks = scan.scan_masks(size)
+        self.bounds = np.empty(size + 9, dtype=np.int64)
+
+    def scan(self, text: bytes) -> int:
+        """Put a text into `text` and the bounds of its words into `bounds`; returns their number."""
+        if len(text) + scan.PADDING > self.text.size:
+            self._make_room(2 * len(text))
+        self.text[: len(text)] = np.frombuffer(text, dtype=np.uint8)
+        found: int = scan.find_words(self.text, len(text), self.keep_invalid, self.tables, self.masks, self.bounds)
+        if found < 0:
+            raise InvalidUtf8(-1 - found)
+        return found
+
+
+class _WordTable:
+    """The arrays of a hash table of words."""
+
+    def __init__(self, capacity: int, pool_bytes: int):
+        self.table = np.zeros((capacity, 4), dtype=np.int64)
+        self.pool = np.empty(pool_bytes, dtype=np.uint8)
+        self.used = np.zeros(4, dtype=np.int64)
+        self.keys = np.empty((word_table.BATCH, 3), dtype=np.int64)
+
+    def is_full(self) -> bool:
+        return 2 * (int(self.used[word_table.NUM_ENTRIES]) + word_table.BATCH) > len(self.table)
+
+    def grow(self) -> None:
+        """Twice the capacity. Entries of great value (of counts: the frequent words) are moved first."""
+        larger = np.zeros((2 * len(self.table), 4), dtype=np.int64)
+        taken = np.flatnonzero(self.table[:, word_table.KEY_HIGH])
+        order = taken[np.argsort(-self.table[taken, word_table.VALUE], kind="stable")]
+        word_table.move_entries(self.table, order, larger)
+        self.table = larger
+
+
+class WordCounter:
+    """Counts the words of texts.
+
+    Args:
+        special_tokens: where they occur a text is split; they are not counted.
+        keep_invalid: take bytes that are not UTF-8 for characters that are neither letters, digits nor white space.
+    """
+
+    def __init__(self, special_tokens: Sequence[str], keep_invalid: bool = False):
+        self.special_tokens = list(special_tokens)
+        self._scanner = _Scanner(special_tokens, keep_invalid)
+        self._words = _WordTable(FIRST_CAPACITY, pool_bytes=1 << 16)
+        self._once = np.ones(1, dtype=np.int64)
+
+    def add_text(self, text: bytes) -> None:
+        """Count the words of a text; raises `InvalidUtf8`."""
+        num_words = self._scanner.scan(text)
+        self._add(self._scanner.text, self._scanner.bounds, num_words, self._once)
+
+    def add_counts(self, counts: WordCounts) -> None:
+        """Add counts of another text."""
+        padded = np.append(counts.bytes, np.zeros(word_table.PADDING, dtype=np.uint8))
+        self._add(padded, counts.offsets, len(counts.counts), np.append(counts.counts, 0))
+
+    def _add(self, text: np.ndarray, bounds: np.ndarray, num_words: int, amounts: np.ndarray) -> None:
+        words, done = self._words, 0
+        while True:
+            done = add_counts(
+                text, bounds, done, num_words, amounts, words.table, words.pool, words.used, words.keys
+            )  # fmt: skip
+            if done == num_words:
+                return
+            if words.is_full():
+                words.grow()
+            else:
+                batch = bounds[min(done + word_table.BATCH, num_words)] - bounds[done]
+                words.pool = np.append(words.pool, np.empty(len(words.pool) + batch, dtype=np.uint8))
+
+    def counts(self, in_order: bool = True) -> WordCounts:
+        """What has been counted so far: the words of up to 15 bytes in their order, then the longer ones in theirs."""
+        table, pool = self._words.table, self._words.pool
+        specials = {token.encode() for token in self.special_tokens}
+        short, long = (table[table[:, word_table.KEY_HIGH] > 0], table[table[:, word_table.KEY_HIGH] < 0])
+        spelled = np.ascontiguousarray(short[:, :2], dtype="<i8").view(np.uint8).reshape(-1, 16)
+        for token in specials:
+            if len(token) <= word_table.SHORT:
+                key = np.frombuffer(token.ljust(15, b"\0") + bytes([len(token)]), dtype=np.uint8)
+                others = (spelled != key).any(axis=1)
+                short, spelled = short[others], spelled[others]
+        if in_order:  # as big-endian numbers the keys sort like the words
+            order = np.lexsort(spelled.view(">u8").astype(np.uint64).T[::-1])
+            short, spelled = short[order], spelled[order]
+        lengths = spelled[:, 15].astype(np.int64)
+        entries = long[:, word_table.KEY_HIGH :].tolist()
+        long_words = [(pool[at : at + (key ^ word_table.LONG)].tobytes(), count) for key, count, at in entries]
+        long_words = [(word, count) for word, count in long_words if word not in specials]
+        if in_order:
+            long_words.sort()
+        all_bytes = spelled[np.arange(16) < lengths[:, None]].tobytes() + b"".join(word for word, _ in long_words)
+        return WordCounts(
+            np.frombuffer(all_bytes, dtype=np.uint8),
+            np.cumsum([0, *lengths.tolist(), *(len(word) for word, _ in long_words)], dtype=np.int64),
+            np.append(short[:, word_table.VALUE], np.array([count for _, count in long_words], dtype=np.int64)),
+            self.special_tokens,
+        )
+
+
+def learn_merges(counts: WordCounts, num_merges: int, progress: Callable[[int], None]) -> list[Merge]:
+    """Learn up to `num_merges` merges; fewer if there are no more pairs. `progress` is told of new ones."""
+    size = len(counts.bytes) + len(counts.counts) + 1
+    if size > np.iinfo(np.int32).max:
+        raise MinlmError(
+            f"the different words have {size:,} bytes together; training is made for up to 2,147,483,647. Count a part "
+            "of the text: a tokenizer learns no more from the rest"
+        )
+    number_of = np.full(1 << 16, merging.NO_PAIR, dtype=np.int32)
+    capacity = max(len(number_of), 1 << 16)
+    arrays = merging.Merging(
+        text=np.empty(size, dtype=np.uint8),
+        counts=counts.counts,
+        places=np.empty((size, 4), dtype=np.int32),
+        tokens=np.full((5, 256 + num_merges), merging.NO_PAIR, dtype=np.int64),
+        pairs=np.empty((5, capacity), dtype=np.int64),
+        occurrences=np.empty(3 * size, dtype=np.int32),
+        heap=np.empty((2, capacity), dtype=np.int64),
+        merged=np.empty(size, dtype=np.int32),
+        state=np.zeros(5, dtype=np.int64),
+    )
+    merging.place_words(counts.bytes, counts.offsets, arrays.text, arrays.places)
+    merging.find_first_pairs(arrays, number_of)
+    outcome, done = 0, 0
+    while outcome != 1 and done < num_merges:
+        outcome = merging.learn_merges(arrays, 256 + min(done + MERGES_AT_ONCE, num_merges))
+        if outcome == 2:
+            arrays = arrays._replace(pairs=_doubled(arrays.pairs), heap=_doubled(arrays.heap))
+        now = int(arrays.state[merging.NUM_TOKENS]) - 256
+        progress(now - done)
+        done = now
+    text = arrays.text.tobytes()
+    starts, lengths, splits = arrays.tokens[:3, 256 : 256 + done].tolist()
+    return [
+        (text[start : start + split], text[start + split : start + length])
+        for start, length, split in zip(starts, lengths, splits, strict=True)
+    ]
+
+
+def _doubled(rows: np.ndarray) -> np.ndarray:
+    return np.concatenate([rows, np.empty_like(rows)], axis=1)
+
+
+class WordEncoder:
+    """Encodes texts; remembers the ids of the words it has met.
+
+    Args:
+        byte_ids: the id of each byte.
+        merges: (left id, right id, id of both) in the order they were learned.
+        special_ids: the ids of special tokens.
+        keep_invalid: as for `WordCounter`.
+    """
+
+    def __init__(
+        self,
+        byte_ids: Sequence[int],
+        merges: Sequence[tuple[int, int, int]],
+        special_ids: Mapping[str, int],
+        keep_invalid: bool = False,
+    ):
+        self._scanner = _Scanner(list(special_ids), keep_invalid)
+        self._byte_ids = np.array(byte_ids, dtype=np.int64)
+        lefts, rights, merged = np.array(merges, dtype=np.int64).reshape(-1, 3).T.copy()
+        self._pairs = np.full((1 << (2 * len(merges) + 1).bit_length(), 2), -1, dtype=np.int64)
+        encoding.fill_pairs(lefts, rights, merged, self._pairs)
+        self._special_words = b"".join(token.encode() for token in special_ids) + bytes(word_table.PADDING)
+        self._special_bounds = np.cumsum([0, *(len(token.encode()) for token in special_ids)], dtype=np.int64)
+        self._special_ids = np.array(list(special_ids.values()), dtype=np.int64)
+        self._make_work_space(1 << 10)
+        self._start_cache()
+
+    def _make_work_space(self, longest_word: int) -> None:
+        self._work = np.empty((4, longest_word), dtype=np.int64)
+        self._heap = np.empty(2 * longest_word, dtype=np.int64)
+
+    def _start_cache(self) -> None:
+        self._words = _WordTable(FIRST_CAPACITY, pool_bytes=(1 << 22) + 2 * len(self._special_words))
+        self._ids_pool = np.empty(1 << 22, dtype=np.uint32)
+        encoding.remember_tokens(
+            np.frombuffer(self._special_words, dtype=np.uint8), self._special_bounds, self._special_ids,
+            self._words.table, self._words.pool, self._ids_pool, self._words.used, self._work,
+        )  # fmt: skip
+
+    def encode(self, text: bytes) -> np.ndarray:
+        """The ids of a text, uint32; raises `InvalidUtf8`."""
+        num_words = self._scanner.scan(text)
+        out = np.empty(len(text) + 2, dtype=np.uint32)
+        self._words.used[encoding.NUM_OUT] = 0
+        done = 0
+        while True:
+            words = self._words
+            done = encoding.encode_words(
+                self._scanner.text, self._scanner.bounds, done, num_words, self._byte_ids, self._pairs,
+                words.table, words.pool, self._ids_pool, words.used, words.keys, self._work, self._heap, out,
+            )  # fmt: skip
+            if done == num_words:
+                return out[: words.used[encoding.NUM_OUT]]
+            self._make_room(done, num_words)
+
+    def _make_room(self, done: int, num_words: int) -> None:
+        """What the next words lack: work space for a long one, or room in the cache, which is emptied when large."""
+        batch = self._scanner.bounds[done : min(done + word_table.BATCH, num_words) + 1]
+        longest = int(np.diff(batch).max())
+        if longest > self._work.shape[1]:
+            self._make_work_space(2 * longest)
+        elif self._words.is_full() and len(self._words.table) < MAX_CAPACITY:
+            self._words.grow()
+        else:
+            num_out = self._words.used[encoding.NUM_OUT]
+            self._start_cache()
+            self._words.used[encoding.NUM_OUT] = num_out

@@ -1,0 +1,169 @@
+"""How kernels are compiled and kept, and the machine instructions that numba lacks."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minlm.errors import MinlmError
+from minlm.progress import log
+
+try:
+    from llvmlite import ir
+    from numba import njit, types
+    from numba.core import cgutils, config, event
+    from numba.extending import intrinsic
+except ImportError as error:
+    raise MinlmError(
+        f"the fast tokenizer needs numba, which cannot be imported ({error}). Install it (pip install numba), "
+        "or take the slow one in plain Python: --backend python, or BPETokenizer(..., backend='python')"
+    ) from error
+
+
+def _cache_folder() -> Path | None:
+    """The folder for compiled kernels, named after the source of them all; None if no such folder can be made.
+
+    numba looks whether the file of a kernel has changed, but not at those of the kernels that it calls.
+    """
+    here = Path(__file__).parent
+    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
+    name = f"kernels-{hashlib.sha256(sources).hexdigest()[:16]}"
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minlm"
+    for parent in [Path(config.CACHE_DIR)] if config.CACHE_DIR else [here / "__pycache__", user_cache]:
+        folder = parent / name
+        try:
+            if not folder.exists():
+                for old in parent.glob("kernels-*"):  # of an earlier source
+                    shutil.rmtree(old, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+_CACHE_FOLDER = _cache_folder()
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function at its first call; the result is kept on disk for later processes.
+
+    Kernels do not make arrays, so numba need not count references to them (`_nrt`), which takes longer than most of
+    what is done here: https://github.com/numba/numba/issues/2345.
+    """
+    if _CACHE_FOLDER is None:
+        return njit(nogil=True, _nrt=False)(function)
+    before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE_FOLDER)
+    try:
+        return njit(nogil=True, _nrt=False, cache=True)(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+_HOW_OFTEN = (
+    "once on this machine"
+    if _CACHE_FOLDER
+    else "for this process alone: neither minlm's folder nor ~/.cache can be written; NUMBA_CACHE_DIR names another"
+)
+
+
+class _Announcement(event.Listener):
+    """Says, once, that kernels are being compiled: it takes seconds, but not the next time."""
+
+    made = False
+
+    def on_start(self, event: event.Event) -> None:
+        if not self.made:
+            self.made = True
+            log.info(f"compiling the tokenizer's kernels {_HOW_OFTEN} (about 10 s)")
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+event.register("numba:compile", _Announcement())
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """The address `index` bytes behind the start of an array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.inttoptr(builder.add(builder.ptrtoint(data, index.type), index), ir.IntType(8).as_pointer())
+
+
+@intrinsic
+def load8(typing: Any, array: Any, index: Any) -> Any:
+    """8 bytes of an array as one int64, from byte `index` on, wherever that is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *arguments)
+        return builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def bytes_between(typing: Any, array: Any, index: Any, low: Any, high: Any) -> Any:
+    """Which of the 64 bytes from byte `index` on are in low … high: an int64 whose bit k is about byte k.
+
+    The processor compares all 64 in two to four instructions.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, vector = ir.IntType(8), ir.VectorType(ir.IntType(8), 64)
+
+        def in_all_places(number: Any) -> Any:
+            first = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(
+                first, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+            )
+
+        first, last = (builder.trunc(argument, byte) for argument in arguments[2:])
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        text = builder.load(builder.bitcast(address, vector.as_pointer()), align=1)
+        distances = builder.sub(text, in_all_places(first))
+        found = builder.icmp_unsigned("<=", distances, in_all_places(builder.sub(last, first)))
+        return builder.bitcast(found, ir.IntType(64))
+
+    return types.int64(array, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def lowest_bit(typing: Any, mask: Any) -> Any:
+    """The number of the lowest bit that is set in an int64; 64 if there is none."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def num_bits(typing: Any, mask: Any) -> Any:
+    """How many bits are set in an int64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Begin to fetch byte `index` of an array into the processor's cache, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        int32 = ir.IntType(32)
+        address = _address(context, builder, signature.args[0], *arguments)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [address.type, int32, int32, int32]),
+            "llvm.prefetch.p0",
+        )
+        builder.call(function, [address, *(ir.Constant(int32, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate

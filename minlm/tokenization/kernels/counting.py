@@ -1,0 +1,55 @@
+"""Counting words: the VALUE of an entry is how often its word occurs."""
+
+from minlm.tokenization.kernels.compiler import kernel
+from minlm.tokenization.kernels.word_table import (
+    BATCH,
+    KEY_HIGH,
+    KEY_LOW,
+    NUM_ENTRIES,
+    POOL_BYTES,
+    VALUE,
+    find_further,
+    insert,
+    prepare,
+)  # fmt: skip
+
+
+@kernel
+def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys):
+    """Add to the counts of words.
+
+    Args:
+        text, bounds: the words; see `prepare`.
+        first, num_words: the first word to add, and the end.
+        amounts: int64; how often each word occurs, or only one number for all.
+        table, pool, used: the hash table; see `word_table`.
+        keys: int64 (BATCH, 3); work space.
+
+    Returns:
+        How many words are done. If it is less than `num_words`, the table or the pool needs more room.
+    """
+    amount = amounts[0]
+    for begin in range(first, num_words, BATCH):
+        end = min(begin + BATCH, num_words)
+        if 2 * (used[NUM_ENTRIES] + BATCH) > table.shape[0]:
+            return begin
+        if used[POOL_BYTES] + bounds[end] - bounds[begin] > pool.size:
+            return begin
+        prepare(text, bounds, begin, end, table, keys)
+        for k in range(begin, end):
+            low, high, slot = keys[k - begin, 0], keys[k - begin, 1], keys[k - begin, 2]
+            if table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high or high < 0:
+                slot = find_or_insert(low, high, slot, text, bounds[k], table, pool, used)
+            if amounts.size > 1:
+                amount = amounts[k]
+            table[slot, VALUE] += amount
+    return num_words
+
+
+@kernel
+def find_or_insert(low, high, slot, text, start, table, pool, used):
+    """The entry of a word, which is made if need be."""
+    slot = find_further(low, high, slot, text, start, table, pool)
+    if table[slot, KEY_HIGH] == 0:
+        insert(low, high, slot, text, start, table, pool, used)
+    return slot

@@ -1,0 +1,273 @@
+"""Encoding words: an entry of the word table has the ids of its word, so that most words are only looked up.
+
+The two first ids stand in PLACE, one in each half, and are written out without asking how many there are. VALUE has
+the number of ids in its lowest bits and, above them, where the pool of ids has them if there are more than two or the
+word is long.
+"""
+
+import numpy as np
+
+from minlm.tokenization.kernels.compiler import kernel
+from minlm.tokenization.kernels.word_table import (
+    BATCH,
+    KEY_HIGH,
+    KEY_LOW,
+    MULTIPLY_1,
+    NUM_ENTRIES,
+    PLACE,
+    POOL_BYTES,
+    VALUE,
+    find_further,
+    first_slot,
+    insert,
+    prepare,
+    word_key,
+)  # fmt: skip
+
+POOL_IDS, NUM_OUT = 2, 3  # what `used` counts besides entries and bytes
+MAX_CACHED = 255  # bytes of the longest word that gets an entry; such a number fits into the lowest 8 bits of VALUE
+COUNT_BITS = 8
+MANY = 64  # bytes from which on a heap finds the next merge faster than looking at all
+NO_MERGE = np.iinfo(np.int64).max
+NO_ROOM, NO_ENTRY = -1, -2  # instead of a slot
+ID, MERGE = 0, 1  # rows of `work`
+LEFT, RIGHT = 2, 3  # more of them, for long words
+KEY, RANK_AND_ID = 0, 1  # the two int64 of an entry of `pairs`; a free one has KEY -1
+
+
+@kernel
+def fill_pairs(lefts, rights, merged, pairs):
+    """Fill a hash table of merges, with which `find_merge` looks up a pair of ids.
+
+    Args:
+        lefts, rights, merged: int64; merge k makes the id merged[k] of lefts[k] and rights[k].
+        pairs: int64 (capacity, 2), full of -1; the capacity is a power of two and twice the number of merges or more.
+    """
+    for rank in range(lefts.size):
+        key = lefts[rank] << 32 | rights[rank]
+        slot = pair_slot(key, pairs)
+        pairs[slot, KEY] = key
+        pairs[slot, RANK_AND_ID] = rank << 32 | merged[rank]
+
+
+@kernel
+def pair_slot(key, pairs):
+    """The entry of a pair, or the free one where it belongs."""
+    slot = (key * MULTIPLY_1 >> 32) & (pairs.shape[0] - 1)
+    while pairs[slot, KEY] != key and pairs[slot, KEY] != -1:
+        slot = (slot + 1) & (pairs.shape[0] - 1)
+    return slot
+
+
+@kernel
+def find_merge(left, right, pairs):
+    """The merge of two ids as rank << 32 | new id, so that the least is the one learned first; or `NO_MERGE`."""
+    key = left << 32 | right
+    slot = pair_slot(key, pairs)
+    return pairs[slot, RANK_AND_ID] if pairs[slot, KEY] == key else NO_MERGE
+
+
+@kernel
+def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, ids_pool, used, keys, work, heap, out):
+    """Write the ids of words to `out`, behind the used[NUM_OUT] that are there.
+
+    Args:
+        text, bounds: the words; see `prepare`.
+        first, num_words: the first word to encode, and the end.
+        byte_ids: int64 (256,): the id of each byte.
+        pairs: the merges; see `fill_pairs`.
+        table, pool, used: the hash table; see `word_table`.
+        ids_pool: uint32.
+        keys: int64 (BATCH, 3); work space.
+        work: int64 (4, longest word); heap: int64 (2 · longest word,); work space.
+        out: uint32; has room for an id for each byte, and 2 more.
+
+    Returns:
+        How many words are done. If it is less than `num_words`, the cache or the work space needs more room.
+    """
+    for begin in range(first, num_words, BATCH):
+        end = min(begin + BATCH, num_words)
+        if 2 * (used[NUM_ENTRIES] + BATCH) > table.shape[0]:
+            return begin
+        if used[POOL_BYTES] + BATCH * MAX_CACHED > pool.size or used[POOL_IDS] + BATCH * MAX_CACHED > ids_pool.size:
+            return begin
+        prepare(text, bounds, begin, end, table, keys)
+        num_out = used[NUM_OUT]
+        for k in range(begin, end):
+            low, high, slot = keys[k - begin, 0], keys[k - begin, 1], keys[k - begin, 2]
+            if table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high or high < 0:
+                slot, count = find_or_encode(
+                    low, high, slot, text, bounds[k], bounds[k + 1], byte_ids, pairs, table, pool, ids_pool, used,
+                    work, heap,
+                )  # fmt: skip
+                if slot == NO_ROOM:
+                    used[NUM_OUT] = num_out
+                    return k
+                if slot == NO_ENTRY:
+                    for i in range(count):
+                        out[num_out + i] = work[ID, i]
+                    num_out += count
+                    continue
+            value = table[slot, VALUE]
+            count = value & ((1 << COUNT_BITS) - 1)
+            if value == count:
+                out[num_out] = table[slot, PLACE] & 0xFFFFFFFF
+                out[num_out + 1] = table[slot, PLACE] >> 32
+            else:
+                place = value >> COUNT_BITS
+                for i in range(count):
+                    out[num_out + i] = ids_pool[place + i]
+            num_out += count
+        used[NUM_OUT] = num_out
+    return num_words
+
+
+@kernel
+def find_or_encode(low, high, slot, text, start, end, byte_ids, pairs, table, pool, ids_pool, used, work, heap):
+    """The entry of a word, which is made if need be, and 0.
+
+    Or `NO_ROOM` and 0 if the work space is too small; or `NO_ENTRY` and the number of ids, in work[ID], if the word is
+    too long to be kept.
+    """
+    slot = find_further(low, high, slot, text, start, table, pool)
+    if table[slot, KEY_HIGH] != 0:
+        return slot, 0
+    length = end - start
+    if length > work.shape[1]:
+        return NO_ROOM, 0
+    count = merge_word(text, start, length, byte_ids, pairs, work, heap)
+    if length > MAX_CACHED:
+        return NO_ENTRY, count
+    remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count)
+    return slot, 0
+
+
+@kernel
+def remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count):
+    """Make a free entry that of a word with the ids work[ID, :count]."""
+    insert(low, high, slot, text, start, table, pool, used)
+    if high >= 0 and count <= 2:
+        table[slot, VALUE] = count
+        table[slot, PLACE] = work[ID, 0] | (work[ID, 1] << 32 if count == 2 else 0)
+        return
+    used[POOL_IDS] = max(used[POOL_IDS], 1)  # place 0 would look like none
+    table[slot, VALUE] = used[POOL_IDS] << COUNT_BITS | count
+    for i in range(count):
+        ids_pool[used[POOL_IDS] + i] = work[ID, i]
+    used[POOL_IDS] += count
+
+
+@kernel
+def remember_tokens(text, bounds, ids, table, pool, ids_pool, used, work):
+    """Give words the single ids `ids`, whatever the merges say."""
+    for k in range(ids.size):
+        low, high = word_key(text, bounds[k], bounds[k + 1] - bounds[k])
+        slot = find_further(low, high, first_slot(low, high, table), text, bounds[k], table, pool)
+        work[ID, 0] = ids[k]
+        remember(low, high, slot, text, bounds[k], table, pool, ids_pool, used, work, 1)
+
+
+@kernel
+def merge_word(text, start, length, byte_ids, pairs, work, heap):
+    """Encode one word into work[ID]; returns the number of ids."""
+    for i in range(length):
+        work[ID, i] = byte_ids[text[start + i]]
+    if length >= MANY:
+        return merge_with_heap(length, pairs, work, heap)
+    return merge_by_looking(length, pairs, work)
+
+
+@kernel
+def merge_by_looking(length, pairs, work):
+    """Merge the ids in work[ID] by looking for the earliest merge again and again; best for short words."""
+    for i in range(length - 1):
+        work[MERGE, i] = find_merge(work[ID, i], work[ID, i + 1], pairs)
+    while length > 1:
+        best = 0
+        for i in range(1, length - 1):
+            if work[MERGE, i] < work[MERGE, best]:
+                best = i
+        if work[MERGE, best] == NO_MERGE:
+            break
+        work[ID, best] = work[MERGE, best] & 0xFFFFFFFF
+        length -= 1
+        for i in range(best + 1, length):
+            work[ID, i] = work[ID, i + 1]
+            work[MERGE, i - 1] = work[MERGE, i]
+        if best > 0:
+            work[MERGE, best - 1] = find_merge(work[ID, best - 1], work[ID, best], pairs)
+        if best + 1 < length:
+            work[MERGE, best] = find_merge(work[ID, best], work[ID, best + 1], pairs)
+    return length
+
+
+@kernel
+def merge_with_heap(length, pairs, work, heap):
+    """Merge the ids in work[ID]; n log n, for words without end.
+
+    The ids are a linked list: the left and right neighbor of place i are work[LEFT, i] and work[RIGHT, i]. A
+    candidate in the heap is rank << 32 | place of the left id; what is no longer true is noticed when it comes up.
+    """
+    size = 0
+    for i in range(length):
+        work[LEFT, i], work[RIGHT, i] = i - 1, i + 1
+        if i + 1 < length:
+            size = push_merge(i, i + 1, pairs, work, heap, size)
+    while size > 0:
+        candidate = heap[0]
+        size = pop(heap, size)
+        place = candidate & 0xFFFFFFFF
+        second = work[RIGHT, place]
+        if work[ID, place] < 0 or second >= length:
+            continue
+        merge = find_merge(work[ID, place], work[ID, second], pairs)
+        if merge >> 32 != candidate >> 32:
+            continue
+        behind = work[RIGHT, second]
+        work[ID, place] = merge & 0xFFFFFFFF
+        work[ID, second] = -1  # gone
+        work[RIGHT, place] = behind
+        if behind < length:
+            work[LEFT, behind] = place
+            size = push_merge(place, behind, pairs, work, heap, size)
+        if work[LEFT, place] >= 0:
+            size = push_merge(work[LEFT, place], place, pairs, work, heap, size)
+    count = 0
+    for i in range(length):
+        if work[ID, i] >= 0:
+            work[ID, count] = work[ID, i]
+            count += 1
+    return count
+
+
+@kernel
+def push_merge(place, second, pairs, work, heap, size):
+    """Put the merge of two neighbors into the heap, if there is one; returns the new size of the heap."""
+    merge = find_merge(work[ID, place], work[ID, second], pairs)
+    if merge == NO_MERGE:
+        return size
+    candidate = merge >> 32 << 32 | place
+    i = size
+    while i > 0 and heap[(i - 1) >> 1] > candidate:
+        heap[i] = heap[(i - 1) >> 1]
+        i = (i - 1) >> 1
+    heap[i] = candidate
+    return size + 1
+
+
+@kernel
+def pop(heap, size):
+    """Remove the least of a heap; returns its new size."""
+    size -= 1
+    last = heap[size]
+    i = 0
+    while 2 * i + 1 < size:
+        child = 2 * i + 1
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= last:
+            break
+        heap[i] = heap[child]
+        i = child
+    heap[i] = last
+    return size
