@@ -21,7 +21,7 @@ rule all:
     input:
         "results/samples.txt",
         "results/evaluation.json",
-        PLOTS.values(),
+        expand(PLOTS.values(), run=MAIN),
 
 
 onstart:

@@ -37,16 +37,26 @@ def resolve(config: Config, schema: Config) -> Config:
     Raises:
         MinlmError: one line per problem: dotted key, what is wrong, what to do.
     """
+    config, problems = complete(config, schema)
+    raise_if_any(problems)
+    return config
+
+
+def complete(config: Config, schema: Config) -> tuple[Config, list[str]]:
+    """What `resolve` returns, and one line for each problem."""
     config = _complete(copy.deepcopy(config), schema)
     errors = Draft202012Validator(schema).iter_errors(config)
     problems = [problem for error in errors for problem in _explain(error, schema)]
     problems += [f"{key}: {value} is not a number. Give one." for key, value in _leaves(config) if _is_nan(value)]
-    if not problems:  # combinations only make sense once each value does
-        problems = _inconsistencies(config)
+    # combinations only make sense once each value does
+    return config, problems or _inconsistencies(config)
+
+
+def raise_if_any(problems: list[str]) -> None:
+    """Raise one `MinlmError` that lists the problems, if there are any."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise MinlmError("\n  ".join([f"the configuration has {count}:", *sorted(problems)]))
-    return config
 
 
 # --- types and defaults ------------------------------------------------------------------------
@@ -60,6 +70,8 @@ def _complete(value: Any, schema: Config) -> Any:
                 value[key] = copy.deepcopy(child["default"])
             if key in value:
                 value[key] = _complete(value[key], child)
+        if isinstance(others := schema.get("additionalProperties"), dict):  # names that are up to the user
+            value.update({key: _complete(value[key], others) for key in value if key not in schema["properties"]})
         return value
     if isinstance(value, list):
         return [_complete(item, schema.get("items", {})) for item in value]
@@ -67,6 +79,8 @@ def _complete(value: Any, schema: Config) -> Any:
         return int(value)
     if value is None and _types(schema) == ["object"]:  # a section whose keys are all commented out
         return _complete({}, schema)
+    if isinstance(value, bool) and "on" in schema.get("enum", ()):  # YAML reads a bare on as true
+        return "on" if value else "off"
     return _coerce(value, _types(schema)) if isinstance(value, str) else value
 
 
@@ -156,7 +170,7 @@ def flatten(schema: Config, prefix: str = "") -> list[tuple[str, Config]]:
     leaves: list[tuple[str, Config]] = []
     for key, child in schema["properties"].items():
         nested = child.get("properties")
-        leaves += flatten(child, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", child)]
+        leaves += [(f"{prefix}{key}", child)] if nested is None else flatten(child, f"{prefix}{key}.")
     return leaves
 
 
@@ -233,12 +247,10 @@ def reference(schema: Config) -> str:
     """docs/configuration.md: every key with its type, range, default and meaning."""
     lines = [REFERENCE_HEAD]
     for name, section in schema["properties"].items():
-        lines += [
-            f"\n## {name}\n",
-            f"{section['description']}\n",
-            "| key | value | default | meaning |",
-            "|---|---|---|---|",
-        ]
+        lines += [f"\n## {name}\n", section["description"].strip()]
+        if not section["properties"]:  # its keys are up to the user
+            continue
+        lines += ["\n| key | value | default | meaning |", "|---|---|---|---|"]
         for key, leaf in flatten(section, f"{name}."):
             kind = describe_type(leaf).replace("|", "\\|")
             default = yaml.safe_dump(leaf["default"], default_flow_style=True, width=1000).removesuffix("...\n").strip()

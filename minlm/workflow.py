@@ -3,6 +3,7 @@
 import fcntl
 import glob
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -39,6 +40,11 @@ def flags(values: Mapping[str, Any], *names: str) -> str:
         if value is not True:
             words += [shlex.quote(str(item)) for item in (value if isinstance(value, list) else [value])]
     return " ".join(words)
+
+
+def any_of(words: Iterable[str]) -> str:
+    """A regular expression for exactly these words."""
+    return f"({'|'.join(map(re.escape, sorted(words)))})"
 
 
 def expand_globs(patterns: Iterable[str]) -> list[str]:

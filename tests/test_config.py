@@ -117,7 +117,7 @@ def test_quickstart_comments_every_key_it_sets():
     for line in (ROOT / "config.yaml").read_text().splitlines():
         if line and not line.startswith((" ", "#")):
             section = line
-    assert section == "sampling:"  # all sections are there, in the schema's order
+    assert section == "experiments: {}"  # all sections are there, in the schema's order
     assert list(read("config.yaml")) == list(SCHEMA["properties"])
     for name, values in read("config.yaml").items():
         known = [key for key, _ in flatten(SCHEMA)]

@@ -79,19 +79,19 @@ rule collect_files:
 
 rule mix:
     input:
-        train=f"data/{CORPUS['source']}/train.txt",
-        valid=f"data/{CORPUS['source']}/valid.txt",
-        ancients=expand(
+        train=lambda wildcards: f"data/{RUNS[wildcards.run]['corpus']['source']}/train.txt",
+        valid=lambda wildcards: f"data/{RUNS[wildcards.run]['corpus']['source']}/valid.txt",
+        ancients=lambda wildcards: expand(
             "data/ancients/{split}.txt",
-            split=["train", "valid"] if ANCIENTS["share"] > 0 else [],
+            split=["train", "valid"] if RUNS[wildcards.run]["ancients"]["share"] > 0 else [],
         ),
     output:
-        train="data/corpus/train.txt",
-        valid="data/corpus/valid.txt",
+        train="data/{run}corpus/train.txt",
+        valid="data/{run}corpus/valid.txt",
     log:
-        "logs/mix.log",
+        "logs/{run}mix.log",
     benchmark:
-        "logs/benchmarks/mix.tsv"
+        "logs/benchmarks/{run}mix.tsv"
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -102,8 +102,8 @@ rule mix:
         ancients=lambda wildcards, input: (
             "--ancients_train {} --ancients_valid {}".format(*input.ancients) if input.ancients else ""
         ),
-        share=ANCIENTS["share"],
-        flags=flags(CORPUS, "target_total_words", "seed"),
+        share=lambda wildcards: RUNS[wildcards.run]["ancients"]["share"],
+        flags=settings("corpus", "target_total_words", "seed"),
     message:
         "Putting the corpus together (ancient books: {params.share:.0%} of the words)."
     shell:

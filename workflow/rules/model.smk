@@ -3,16 +3,18 @@
 
 rule train:
     input:
-        **VOCAB,
-        train="data/tokens/train.npy",
-        valid="data/tokens/valid.npy",
+        **TOKENIZER_FILES,
+        train=made("tokens", whole_or_shards("data/{run}tokens/train.npy")),
+        valid=made("tokens", "data/{run}tokens/valid.npy"),
     output:
-        model="results/model.pt",
-        metrics="results/metrics.csv",
+        model="results/{run}model.pt",
+        metrics="results/{run}metrics.csv",
     log:
-        "logs/train.log",
+        "logs/{run}train.log",
     benchmark:
-        "logs/benchmarks/train.tsv"
+        "logs/benchmarks/{run}train.tsv"
+    wildcard_constraints:
+        run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
     threads: 16
@@ -20,31 +22,33 @@ rule train:
         mem_mb=8000,
         runtime=1440,
     params:
-        vocab=flags(TOKENIZER, "vocab_size"),
-        model=flags(MODEL),
-        training=flags({k: v for k, v in TRAINING.items() if k not in ("device", "log_to_wandb", "save_interval")}),
+        vocab=settings("tokenizer", "vocab_size"),
+        model=settings("model"),
+        training=settings("training"),
     message:
         "Training the model."
     shell:
         # the state of an interrupted run is no output: Snakemake deletes the outputs of a job that failed
         "exec python -m minlm.scripts.train --train_tokens {input.train} --val_tokens {input.valid}"
         " --vocab_path {input.vocab} --merges_path {input.merges} {params.vocab} {params.model} {params.training}"
-        " {SAVING} {DEVICE} {WANDB} --threads {threads}"
+        " {COMPUTING} {SAVING} {DEVICE} {WANDB} --threads {threads}"
         " --checkpoint_path {output.model} --log_csv {output.metrics} --log_file {log}"
 
 
 rule evaluate:
     input:
-        **VOCAB,
-        model="results/model.pt",
-        tokens="data/tokens/valid.npy",
-        text="data/corpus/valid.txt",
+        **TOKENIZER_FILES,
+        model="results/{run}model.pt",
+        tokens=made("tokens", "data/{run}tokens/valid.npy"),
+        text=made("corpus", "data/{run}corpus/valid.txt"),
     output:
-        "results/evaluation.json",
+        "results/{run}evaluation.json",
     log:
-        "logs/evaluate.log",
+        "logs/{run}evaluate.log",
     benchmark:
-        "logs/benchmarks/evaluate.tsv"
+        "logs/benchmarks/{run}evaluate.tsv"
+    wildcard_constraints:
+        run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
     threads: 16
@@ -61,14 +65,16 @@ rule evaluate:
 
 rule sample:
     input:
-        **VOCAB,
-        model="results/model.pt",
+        **TOKENIZER_FILES,
+        model=made("model", "results/{run}model.pt"),
     output:
-        "results/samples.txt",
+        "results/{run}samples.txt",
     log:
-        "logs/sample.log",
+        "logs/{run}sample.log",
     benchmark:
-        "logs/benchmarks/sample.tsv"
+        "logs/benchmarks/{run}sample.tsv"
+    wildcard_constraints:
+        run=computes("samples"),
     conda:
         "../../envs/minlm.yaml"
     threads: 16
@@ -76,8 +82,10 @@ rule sample:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=[f"{s['temperature']}:{s['top_p'] or 'none'}" for s in SAMPLING["settings"]],
-        flags=flags(SAMPLING, "prompts", "max_new_tokens", "seed"),
+        settings=lambda wildcards: [
+            f"{s['temperature']}:{s['top_p'] or 'none'}" for s in RUNS[wildcards.run]["sampling"]["settings"]
+        ],
+        flags=settings("sampling", "prompts", "max_new_tokens", "seed"),
     message:
         "Writing samples."
     shell:

@@ -1,15 +1,19 @@
-# Pictures of a run.
+# Pictures of a run, and the comparison of several.
+
+PLOTS = {name: f"results/{{run}}plots/{name}.png" for name in ("loss_vs_iter", "loss_vs_time", "speed_vs_iter")}
 
 
 rule plot:
     input:
-        "results/metrics.csv",
+        "results/{run}metrics.csv",
     output:
         **PLOTS,
     log:
-        "logs/plot.log",
+        "logs/{run}plot.log",
     benchmark:
-        "logs/benchmarks/plot.tsv"
+        "logs/benchmarks/{run}plot.tsv"
+    wildcard_constraints:
+        run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -20,3 +24,69 @@ rule plot:
         "Drawing the training curves."
     shell:
         "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output.loss_vs_iter}) --log_file {log}"
+
+
+# Where a variant has the same settings as an earlier run, the files in its own folder are links to that run's.
+RESULTS = {
+    "model": ["model.pt", "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
+    "samples": ["samples.txt"],
+}
+LINKS = {
+    f"results/{run}{name}": f"results/{first}{name}"
+    for stage, names in RESULTS.items()
+    for run, first in FIRST_ALIKE[stage].items()
+    for name in names
+    if run != first
+}
+
+
+rule link:
+    input:
+        lambda wildcards: LINKS[wildcards.link],
+    output:
+        "{link}",
+    log:
+        "logs/links/{link}.log",
+    benchmark:
+        "logs/benchmarks/links/{link}.tsv"
+    wildcard_constraints:
+        link=any_of(LINKS or ["(none)"]),
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    message:
+        "{output} is {input}: the settings are the same."
+    shell:
+        "ln -sfr {input:q} {output:q} 2> {log:q}"
+
+
+rule compare:
+    input:
+        evaluations=[f"results/{run}evaluation.json" for run in RUNS if run != MAIN],
+        metrics=[f"results/{run}metrics.csv" for run in RUNS if run != MAIN],
+        samples=[f"results/{run}samples.txt" for run in RUNS if run != MAIN],
+    output:
+        html="results/comparison.html",
+        png="results/comparison.png",
+        csv="results/comparison.csv",
+    log:
+        "logs/compare.log",
+    benchmark:
+        "logs/benchmarks/compare.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        runs=[f"results/{run}".rstrip("/") for run in RUNS if run != MAIN],
+        settings=[differences(config, RUNS[run]) for run in RUNS if run != MAIN],
+    message:
+        "Comparing {params.runs}."
+    shell:
+        "exec python -m minlm.scripts.compare --runs {params.runs:q} --settings {params.settings:q}"
+        " --output_html {output.html} --output_png {output.png} --output_csv {output.csv} --log_file {log}"

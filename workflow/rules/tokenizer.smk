@@ -3,34 +3,15 @@
 
 rule count_words:
     input:
-        "data/corpus/train.txt",
+        "data/{run}corpus/train.txt",
     output:
-        "data/tokenizer/word_counts.npz",
+        "data/{run}tokenizer/word_counts{shard}.npz",
     log:
-        "logs/count_words.log",
+        "logs/{run}count_words{shard}.log",
     benchmark:
-        "logs/benchmarks/count_words.tsv"
-    conda:
-        "../../envs/minlm.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
-    message:
-        "Counting the pre-tokens of the training text."
-    shell:
-        "exec python -m minlm.scripts.count_words --inputs {input} --output {output} --log_file {log}"
-
-
-rule train_tokenizer:
-    input:
-        "data/tokenizer/word_counts.npz",
-    output:
-        **VOCAB,
-    log:
-        "logs/train_tokenizer.log",
-    benchmark:
-        "logs/benchmarks/train_tokenizer.tsv"
+        "logs/benchmarks/{run}count_words{shard}.tsv"
+    wildcard_constraints:
+        shard=SHARD,
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -38,7 +19,53 @@ rule train_tokenizer:
         mem_mb=2000,
         runtime=60,
     params:
-        flags=flags(TOKENIZER, "vocab_size"),
+        shard=shard_flag,
+    message:
+        "Counting the pre-tokens of the training text {params.shard}."
+    shell:
+        "exec python -m minlm.scripts.count_words --inputs {input} {params.shard} --output {output} --log_file {log}"
+
+
+if SHARDS > 1:
+
+    rule merge_counts:
+        input:
+            whole_or_shards("data/{run}tokenizer/word_counts.npz"),
+        output:
+            "data/{run}tokenizer/word_counts.npz",
+        log:
+            "logs/{run}merge_counts.log",
+        benchmark:
+            "logs/benchmarks/{run}merge_counts.tsv"
+        conda:
+            "../../envs/minlm.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        message:
+            "Adding up the counts of the shards."
+        shell:
+            "exec python -m minlm.scripts.count_words --inputs {input} --output {output} --log_file {log}"
+
+
+rule train_tokenizer:
+    input:
+        made("corpus", "data/{run}tokenizer/word_counts.npz"),
+    output:
+        **VOCAB,
+    log:
+        "logs/{run}train_tokenizer.log",
+    benchmark:
+        "logs/benchmarks/{run}train_tokenizer.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        flags=settings("tokenizer", "vocab_size"),
     message:
         "Training a tokenizer ({params.flags})."
     shell:
@@ -48,16 +75,17 @@ rule train_tokenizer:
 
 rule tokenize:
     input:
-        **VOCAB,
-        text="data/corpus/{split}.txt",
+        **TOKENIZER_FILES,
+        text=made("corpus", "data/{run}corpus/{split}.txt"),
     output:
-        "data/tokens/{split}.npy",
+        "data/{run}tokens/{split}{shard}.npy",
     log:
-        "logs/tokenize_{split}.log",
+        "logs/{run}tokenize_{split}{shard}.log",
     benchmark:
-        "logs/benchmarks/tokenize_{split}.tsv"
+        "logs/benchmarks/{run}tokenize_{split}{shard}.tsv"
     wildcard_constraints:
         split="train|valid",
+        shard=f"({SHARD})?",
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -65,9 +93,10 @@ rule tokenize:
         mem_mb=2000,
         runtime=120,
     params:
-        flags=flags(TOKENIZER, "output_dtype"),
+        shard=shard_flag,
+        flags=settings("tokenizer", "output_dtype"),
     message:
-        "Turning the {wildcards.split} text into tokens."
+        "Turning the {wildcards.split} text into tokens {params.shard}."
     shell:
         "exec python -m minlm.scripts.tokenize --inputs {input.text} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} {params.flags} --output_dir $(dirname {output}) --log_file {log}"
+        " --merges_path {input.merges} {params.shard} {params.flags} --output_dir $(dirname {output}) --log_file {log}"

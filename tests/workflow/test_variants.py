@@ -1,0 +1,110 @@
+"""Experiments through the workflow: what variants share is computed once; `results/` of the main run stays as it is."""
+
+import csv
+
+import pytest
+import yaml
+from checkout import Checkout
+
+COMPARISON = "results/comparison.html"
+
+
+def experiments(**variants):
+    return "experiments=" + yaml.safe_dump(variants, default_flow_style=True, width=10_000).strip()
+
+
+def jobs(checkout, target=COMPARISON, **variants):
+    return checkout.stale("--config", experiments(**variants), target=target)
+
+
+@pytest.fixture(scope="module")
+def fresh(new_checkout):
+    """Nothing has been made here yet; only dry runs."""
+    return new_checkout()
+
+
+def test_six_variants_share_everything_up_to_training(fresh):
+    lr = {"sweep": {"training.lr_max": [5e-4, 1e-3, 2e-3], "model.d_ff": [64, 48]}}
+    assert jobs(fresh, lr=lr) == {
+        "collect_files": 1, "mix": 1, "count_words": 1, "train_tokenizer": 1, "tokenize": 2,
+        "train": 6, "evaluate": 6, "sample": 6, "link": 3, "compare": 1,
+    }  # fmt: skip
+
+
+def test_vocabularies_share_the_counts_and_texts_the_model(fresh):
+    assert jobs(fresh, v={"sweep": {"tokenizer.vocab_size": [280, 290, 300]}}, seed={"sampling.seed": 8}) == {
+        "collect_files": 1, "mix": 1, "count_words": 1, "train_tokenizer": 3, "tokenize": 6,
+        "train": 3, "evaluate": 3, "sample": 4, "link": 5, "compare": 1,
+    }  # fmt: skip
+
+
+def test_another_mix_shares_the_source(fresh):
+    made = jobs(fresh, half={"corpus.target_total_words": 500})
+    assert made["collect_files"] == 1
+    assert made["mix"] == made["count_words"] == made["train"] == 1
+
+
+def test_the_main_run_knows_nothing_of_experiments(fresh):
+    plain = fresh.stale(target="results/samples.txt")
+    assert jobs(fresh, target="results/samples.txt", wide={"model.d_ff": 64}) == plain
+    assert plain["train"] == 1
+
+
+def test_a_problem_of_a_variant_is_told_before_anything_runs(fresh):
+    output = fresh.run("-n", COMPARISON, "--config", experiments(wide={"model.d_modle": 3}), status=1)
+    assert "experiments.wide: model.d_modle: unknown key. Did you mean model.d_model?" in output
+    assert "Traceback" not in output
+
+
+def test_without_experiments_there_is_nothing_to_compare(fresh):
+    assert "Name `experiments:` in the configuration" in fresh.run(COMPARISON, status=1)
+
+
+def test_a_comparison_for_real(finished_with_variants):
+    results = finished_with_variants.folder / "results"
+    rows = list(csv.DictReader((results / "comparison.csv").read_text().splitlines()))
+    assert [row["run"] for row in rows] == ["base", "lr-lr_max=0.0001", "lr-lr_max=0.002"]
+    assert [row["settings"] for row in rows] == [
+        "the main configuration",
+        "training.lr_max=0.0001",
+        "training.lr_max=0.002",
+    ]
+    assert float(rows[2]["bits_per_byte"]) < float(rows[0]["bits_per_byte"]) < float(rows[1]["bits_per_byte"])
+    assert (results / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    page = (results / "comparison.html").read_text()
+    assert page.index('<td class="text">lr-lr_max=0.002') < page.index('<td class="text">base')  # best first
+    assert page.count('<div class="card">') == 3 * 3
+    assert "http" not in page
+    assert (results / "experiments/base/evaluation.json").resolve() == results / "evaluation.json"
+    assert not (results / "experiments/lr-lr_max=0.002/samples.txt").is_symlink()
+
+
+def test_more_variants_later_compute_only_themselves(finished_with_variants):
+    assert jobs(finished_with_variants) == {}
+    assert jobs(finished_with_variants, base=None, lr={"sweep": {"training.lr_max": [1e-4, 4e-3]}}) == {
+        "train": 1, "evaluate": 1, "sample": 1, "compare": 1,
+    }  # fmt: skip
+
+
+def test_a_variant_that_parts_from_the_main_run_is_computed(finished_with_variants):
+    """Its files were links and become its own; the main run's stay as they are."""
+    change = ["--config", experiments(base={"training.seed": 5})]
+    assert finished_with_variants.stale(*change, target="results/experiments/base/samples.txt") == {
+        "train": 1,
+        "sample": 1,
+    }
+    before = (finished_with_variants.folder / "results/samples.txt").read_bytes()
+    finished_with_variants.run("results/experiments/base/samples.txt", *change)
+    samples = finished_with_variants.folder / "results/experiments/base/samples.txt"
+    assert not samples.is_symlink()
+    assert (finished_with_variants.folder / "results/samples.txt").read_bytes() == before
+    assert jobs(finished_with_variants)["link"] == 1  # back to the configuration of before: a link again
+
+
+@pytest.fixture(scope="module")
+def finished_with_variants(tmp_path_factory):
+    made = Checkout(tmp_path_factory.mktemp("variants"))
+    with open(made.folder / "config.yaml", "a") as file:
+        file.write("experiments: {base: null, lr: {sweep: {training.lr_max: [1.0e-4, 2.0e-3]}}}\n")
+    made.run(COMPARISON, "results/samples.txt")
+    return made
