@@ -6,7 +6,6 @@ documents in their new order. What is held in memory is three numbers per docume
 
 import functools
 import io
-import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +150,11 @@ def scan(path: str | Path) -> Spans:
     with open(path, "rb") as file, Progress(Path(path).stat().st_size, f"scanning {path}", "B") as progress:
         for position, block in read_blocks(file, path):
             begin = position if begin < 0 else begin
-            separators = np.array([match.start() for match in re.finditer(re.escape(separator), block)], np.int64)
-            first = np.concatenate([[0], separators + len(separator)])  # in this block, of each document's text
-            last = np.concatenate([separators, [len(block)]])
-            starts = word_starts(block)
-            words = np.searchsorted(starts, last) - np.searchsorted(starts, first)
+            size = np.fromiter(map(len, block.split(separator)), np.int64)  # of the texts between separators
+            last = np.cumsum(size + len(separator)) - len(separator)  # in this block, of each document's text
+            first = last - size
+            before_first, before_last = _count_before(mark_words(block), np.stack([first, last]))
+            words = before_last - before_first
             words[0] += words_so_far
             offset = first + position
             offset[0] = begin
@@ -192,15 +191,14 @@ def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     return chosen
 
 
-def word_starts(block: bytes) -> IntArray:
-    r"""Byte offsets at which the words (`\b\w+\b`) of UTF-8 text begin.
+def mark_words(block: bytes) -> npt.NDArray[np.bool_]:
+    r"""For each byte of UTF-8 text: whether a word (`\b\w+\b`) begins there.
 
     Each byte becomes 1 (part of a word) or 0; words begin where 1 follows 0. That is ten times faster than a
     regular expression over the text.
     """
-    is_word = np.frombuffer(block.translate(_IS_ASCII_WORD), np.uint8)
+    is_word = np.frombuffer(bytearray(block).translate(_IS_ASCII_WORD), np.uint8)  # writable, as bytes are not
     if not block.isascii():
-        is_word = is_word.copy()
         data = np.frombuffer(block, np.uint8)
         first = np.flatnonzero(data >= 0xC0)  # first bytes of characters beyond ASCII
         more = 1 + (data[first] >= 0xE0).astype(np.int32) + (data[first] >= 0xF0)  # how many bytes follow each
@@ -211,8 +209,20 @@ def word_starts(block: bytes) -> IntArray:
         is_word[first] = _is_word()[code]
         for has, offset in parts:
             is_word[offset] = is_word[first[has]]
-    starts = np.flatnonzero(is_word[1:] > is_word[:-1]) + 1
-    return np.concatenate([[0], starts]) if block and is_word[0] else starts
+    begins = is_word.astype(np.bool_)
+    np.greater(is_word[1:], is_word[:-1], out=begins[1:])
+    return begins
+
+
+def _count_before(marks: npt.NDArray[np.bool_], offsets: IntArray) -> IntArray:
+    """How many of `marks` lie before each of `offsets`: 64 marks are one integer whose bits are counted at once."""
+    bits = np.zeros(len(marks) // 64 * 8 + 8, np.uint8)  # up to and with the integer of offset len(marks)
+    packed = np.packbits(marks, bitorder="little")
+    bits[: len(packed)] = packed
+    integers = bits.view("<u8")
+    whole = np.concatenate([[0], np.cumsum(np.bitwise_count(integers), dtype=np.int64)])
+    below = (np.uint64(1) << (offsets % 64).astype(np.uint64)) - np.uint64(1)
+    return whole[offsets // 64] + np.bitwise_count(integers[offsets // 64] & below)
 
 
 _IS_ASCII_WORD = bytes(chr(byte).isalnum() or chr(byte) == "_" for byte in range(128)) + bytes(128)
@@ -229,7 +239,7 @@ def _bytes_of_words(document: Spans, words: int) -> int:
     with open(document.path, "rb") as file:
         file.seek(int(document.offset[0]))
         for offset, block in read_blocks(file, document.path):
-            starts = word_starts(block)
+            starts = np.flatnonzero(mark_words(block))
             if len(starts) > words:
                 return offset + int(starts[words])
             words -= len(starts)

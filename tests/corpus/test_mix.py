@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minlm.corpus.documents import SEPARATOR, iter_documents, write_document
-from minlm.corpus.mix import mix_corpora, mix_files, scan, word_starts
+from minlm.corpus.mix import mark_words, mix_corpora, mix_files, scan
 from minlm.errors import MinlmError
 from minlm.scripts import mix as program
 
@@ -36,9 +36,9 @@ def corpus(path, name, count, words, seed=0):
 
 @settings(deadline=None)  # the first call makes a table
 @given(st.text(st.sampled_from("aZ09_ ,.'\n\u00e9\u4e2d\u0301\u2019\u00b2\u0661😀"), max_size=80))
-def test_word_starts_are_those_of_the_regular_expression(text):
+def test_words_begin_where_they_do_for_the_regular_expression(text):
     expected = [len(text[: match.start()].encode()) for match in WORD.finditer(text)]
-    assert word_starts(text.encode()).tolist() == expected
+    assert np.flatnonzero(mark_words(text.encode())).tolist() == expected
 
 
 @settings(max_examples=50)
