@@ -7,6 +7,16 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+# On a cluster these run where snakemake was started: they need the internet, or take no time.
+localrules:
+    all,
+    catalog,
+    download_tinystories,
+    fetch_book,
+    link,
+    selection,
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/ancients.smk"

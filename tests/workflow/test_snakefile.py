@@ -22,7 +22,7 @@ def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
     titles = re.findall(r"^    \* (.*):$", snakemake("--lint").stderr, re.M)
     outside = {match[1] for title in titles if (match := re.fullmatch(OUTSIDE, title))}
     assert [title for title in titles if not re.fullmatch(OUTSIDE, title)] == []
-    assert outside == {"DEVICE", "DELAY", "WANDB", "SAVING", "COMPUTING"}
+    assert outside == {"DEVICE", "DELAY", "WANDB", "SAVING", "COMPUTING", "PYTHON"}
 
 
 def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script():

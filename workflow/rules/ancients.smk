@@ -82,6 +82,8 @@ rule clean_book:
         "logs/benchmarks/books/clean_{id}.tsv"
     wildcard_constraints:
         id=r"\d+",
+    group:
+        "clean_books"
     conda:
         "../../envs/minlm.yaml"
     threads: 1

@@ -29,6 +29,9 @@ DEVICE = flags(TRAINING, "device")
 WANDB = flags(TRAINING, "log_to_wandb")
 SAVING = flags(TRAINING, "save_interval")
 COMPUTING = flags(TRAINING, "compile", "grad_accum_steps", "gradient_checkpointing")
+PYTHON = "python"
+if TRAINING["devices"] > 1:  # torchrun starts the processes
+    PYTHON += f" -m torch.distributed.run --standalone --nproc-per-node {TRAINING['devices']}"
 
 # The wildcard {run} is "" for the main configuration and "experiments/NAME/" for a variant (docs/experiments.md).
 FIRST_ALIKE = first_alike(RUNS)

@@ -21,6 +21,7 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=1440,
+        gpu=0 if TRAINING["device"] == "cpu" else TRAINING["devices"],
     params:
         vocab=settings("tokenizer", "vocab_size"),
         model=settings("model"),
@@ -29,7 +30,7 @@ rule train:
         "Training the model."
     shell:
         # the state of an interrupted run is no output: Snakemake deletes the outputs of a job that failed
-        "exec python -m minlm.scripts.train --train_tokens {input.train} --val_tokens {input.valid}"
+        "exec {PYTHON} -m minlm.scripts.train --train_tokens {input.train} --val_tokens {input.valid}"
         " --vocab_path {input.vocab} --merges_path {input.merges} {params.vocab} {params.model} {params.training}"
         " {COMPUTING} {SAVING} {DEVICE} {WANDB} --threads {threads}"
         " --checkpoint_path {output.model} --log_csv {output.metrics} --log_file {log}"

@@ -14,7 +14,7 @@ rule count_words:
         shard=SHARD,
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
+    threads: 16
     resources:
         mem_mb=2000,
         runtime=60,
@@ -23,7 +23,8 @@ rule count_words:
     message:
         "Counting the pre-tokens of the training text {params.shard}."
     shell:
-        "exec python -m minlm.scripts.count_words --inputs {input} {params.shard} --output {output} --log_file {log}"
+        "exec python -m minlm.scripts.count_words --inputs {input} {params.shard} --threads {threads}"
+        " --output {output} --log_file {log}"
 
 
 if SHARDS > 1:
@@ -88,7 +89,7 @@ rule tokenize:
         shard=f"({SHARD})?",
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
+    threads: lambda wildcards: 16 if wildcards.split == "train" else 1
     resources:
         mem_mb=2000,
         runtime=120,
@@ -99,4 +100,5 @@ rule tokenize:
         "Turning the {wildcards.split} text into tokens {params.shard}."
     shell:
         "exec python -m minlm.scripts.tokenize --inputs {input.text} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} {params.shard} {params.flags} --output_dir $(dirname {output}) --log_file {log}"
+        " --merges_path {input.merges} {params.shard} {params.flags} --threads {threads}"
+        " --output_dir $(dirname {output}) --log_file {log}"
