@@ -53,7 +53,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Like `open(path, mode)` for writing ("w" is UTF-8 with LF line ends, "wb" is bytes), but all or nothing."""
     encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
-    with atomic_path(path) as temporary, open(temporary, mode, encoding=encoding, newline=newline) as handle:
+    with atomic_path(path) as temporary, open(temporary, mode, 1 << 20, encoding, newline=newline) as handle:
         yield handle
 
 

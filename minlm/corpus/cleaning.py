@@ -12,34 +12,13 @@ from pathlib import Path
 
 from minlm.corpus.documents import SEPARATOR
 from minlm.corpus.reflow import reflow
+from minlm.corpus.wrapping import cut_header_and_footer, cut_out, remove_license, remove_transcribers_notes
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import log
 
 Step = Callable[[str], tuple[str, int]]
 
-START = re.compile(
-    r"^[^\w\n]*\*\*\*\s*START OF (?:THIS|THE) PROJECT GUTENBERG(?:[^*\n]*(?:\n[^*\n]+){0,2}\*\*\*[ ]*$|.*$)",
-    re.I | re.M,
-)
-SMALL_PRINT_END = re.compile(r"^.*\*END\W*THE SMALL PRINT.*$", re.I | re.M)
-END = re.compile(
-    r"^[^\w\n]*(?:\*\*\*\s*END OF (?:THIS|THE) PROJECT GUTENBERG"
-    r"|(?:this is )?(?:the )?end of (?:the |this )?project gutenberg"
-    r"|\*\*\*\s*START: FULL LICENSE"
-    r"|\*+\s*START\W*THE SMALL PRINT)",
-    re.I | re.M,
-)
-LICENSE = re.compile(
-    r"project gutenberg|gutenberg\.(?:org|net)|gutenberg-tm|\bpglaf\b|michael s\. hart|public domain e-?text"
-    r"|small print!|\be-?text (?:was )?(?:prepared|scanned|produced|typed)",
-    re.I,
-)
-CREDITS = re.compile(
-    r"(?:this (?:e-?text|e-?book|file|book) (?:was )?)?(?:e-?text )?(?:produced|prepared|scanned|transcribed|proofread"
-    r"|digitized|typed|html version)\b.{0,40}\b(?:by|from)\b",
-    re.I | re.S,
-)
 NUMERAL = (
     r"(?:[IVXLC]+|\d+|(?:THE )?(?:FIRST|SECOND|THIRD|FOURTH|FIFTH|SIXTH|SEVENTH|EIGHTH|NINTH|TENTH|ELEVENTH|TWELFTH))"
 )
@@ -119,67 +98,15 @@ def normalize_spaces(text: str) -> tuple[str, int]:
     return re.sub(r" +$", "", text, flags=re.M), invisible + odd + breaks
 
 
-def cut_header_and_footer(text: str) -> tuple[str, int]:
-    """Keep what lies between Project Gutenberg's markers; counts the markers found (2 is usual, 0 is suspicious).
-
-    Old files have only a block of "small print" before the text and a line "End of …" behind it. Where there is
-    no marker nothing is cut.
-    """
-    start = START.search(text)
-    begin = start.end() if start else 0
-    end = END.search(text, begin)
-    if not start and end and "small print" in end[0].lower():
-        end = None  # that opens the small print, which stands before the text
-    small_print = list(SMALL_PRINT_END.finditer(text, begin, end.start() if end else len(text)))
-    if small_print:
-        begin = small_print[-1].end()
-        end = END.search(text, begin)
-    found = bool(start or small_print) + bool(end)
-    return text[begin : end.start() if end else len(text)].strip("\n") + "\n", found
-
-
-def remove_transcribers_notes(text: str) -> tuple[str, int]:
-    """Remove notes of those who made the electronic text, and who produced it."""
-    text, bracketed = _cut(re.compile(r"\[(?:original )?transcriber(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
-    removed = 0
-
-    def note(match: re.Match[str]) -> str:
-        nonlocal removed
-        removed += 1
-        block = match[0]
-        if len(block) > 3000:  # no gap marks its end: take the heading and one paragraph
-            block = "\n\n".join(block.split("\n\n")[:2])
-        return match[0][len(block) :]
-
-    heading = r"^[^\w\n]*(?:original )?transcriber[’']?s?[’']? (?:end)?notes?\b.*"
-    text = re.sub(rf"(?im){heading}(?:\n\n?(?!\n).+)*", note, text)
-
-    paragraphs = re.split(r"(\n\s*\n)", text)
-    edge = 16  # credits stand at the edges of a book
-    for i in [*range(min(edge, len(paragraphs))), *range(max(edge, len(paragraphs) - edge), len(paragraphs))]:
-        words = paragraphs[i].strip()
-        if (CREDITS.match(words) and len(words) < 600) or re.match(r"note:.*\be-?text #", words, re.I):
-            paragraphs[i] = ""
-            removed += 1
-    return "".join(paragraphs), bracketed + removed
-
-
-def remove_license(text: str) -> tuple[str, int]:
-    """Remove paragraphs about Project Gutenberg, wherever they stand: no ancient work speaks of it."""
-    paragraphs = re.split(r"(\n\s*\n)", text)
-    kept = [paragraph for paragraph in paragraphs if not LICENSE.search(paragraph)]
-    return "".join(kept), len(paragraphs) - len(kept)
-
-
 def remove_illustrations(text: str) -> tuple[str, int]:
     """Remove `[Illustration …]`, and its caption where the next line repeats it."""
     pattern = r" *\[(?:illustrations?|image|map|plate)\b[:.]? *((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\s*\n *\1 *(?=\n))?"
-    return _cut(re.compile(pattern, re.I), text)
+    return cut_out(re.compile(pattern, re.I), text)
 
 
 def remove_footnotes(text: str) -> tuple[str, int]:
     """Remove blocks `[Footnote …]`, which may run over several paragraphs."""
-    return _cut(re.compile(r" *\[(?:foot)?note\b(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
+    return cut_out(re.compile(r" *\[(?:foot)?note\b(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
 
 
 def remove_footnote_marks(text: str) -> tuple[str, int]:
@@ -191,14 +118,14 @@ def remove_footnote_marks(text: str) -> tuple[str, int]:
 
 def remove_page_numbers(text: str) -> tuple[str, int]:
     """Remove `[Pg 12]`, `{p. 12}` and lines like `- 12 -`; bare numbers only if they count up through the text."""
-    text, marked = _cut(re.compile(r" ?[\[{](?:pages?|pg|pp?)\b\.? *(?:\d+|[ivxlc]+)[\]}]", re.I), text)
-    text, dashed = _cut(re.compile(r"^ *(?:-+ *\d{1,4} *-+|page \d{1,4}|\{\d{1,4}\}) *$", re.I | re.M), text)
+    text, marked = cut_out(re.compile(r" ?[\[{](?:pages?|pg|pp?)\b\.? *(?:\d+|[ivxlc]+)[\]}]", re.I), text)
+    text, dashed = cut_out(re.compile(r"^ *(?:-+ *\d{1,4} *-+|page \d{1,4}|\{\d{1,4}\}) *$", re.I | re.M), text)
     bare = re.compile(r"(?<=\n\n) *(\d{1,4}) *(?=\n\n)")
     numbers = [int(number) for number in bare.findall(text)]
     rising = sum(later > earlier for earlier, later in itertools.pairwise(numbers))
     bares = 0
     if len(numbers) >= 10 and rising > 0.9 * (len(numbers) - 1):
-        text, bares = _cut(bare, text)
+        text, bares = cut_out(bare, text)
     return text, marked + dashed + bares
 
 
@@ -306,10 +233,3 @@ def to_ascii_typography(text: str) -> tuple[str, int]:
     """Write quotes, dashes and ellipses in ASCII; letters keep their accents."""
     changed = sum(text.count(chr(char)) for char in _ASCII)
     return text.translate(_ASCII), changed
-
-
-def _cut(pattern: re.Pattern[str], text: str) -> tuple[str, int]:
-    """Remove what matches; where it stood between the halves of a sentence, these are joined again."""
-    text, count = pattern.subn("\0", text)
-    text = re.sub(r"(?<=[a-z,;])\s*\n\s*\0[\s\0]*\n *(?=[a-z])", "\n", text)
-    return text.replace("\0", ""), count

@@ -1,0 +1,88 @@
+"""What Project Gutenberg put around a work: markers, license, transcribers' notes and credits.
+
+Steps of `cleaning.clean_book`: each is a pure function from text to (text, how much it removed).
+"""
+
+import re
+
+START = re.compile(
+    r"^[^\w\n]*\*\*\*\s*START OF (?:THIS|THE) PROJECT GUTENBERG(?:[^*\n]*(?:\n[^*\n]+){0,2}\*\*\*[ ]*$|.*$)",
+    re.I | re.M,
+)
+SMALL_PRINT_END = re.compile(r"^.*\*END\W*THE SMALL PRINT.*$", re.I | re.M)
+END = re.compile(
+    r"^[^\w\n]*(?:\*\*\*\s*END OF (?:THIS|THE) PROJECT GUTENBERG"
+    r"|(?:this is )?(?:the )?end of (?:the |this )?project gutenberg"
+    r"|\*\*\*\s*START: FULL LICENSE"
+    r"|\*+\s*START\W*THE SMALL PRINT)",
+    re.I | re.M,
+)
+LICENSE = re.compile(
+    r"project gutenberg|gutenberg\.(?:org|net)|gutenberg-tm|\bpglaf\b|michael s\. hart|public domain e-?text"
+    r"|small print!|\be-?text (?:was )?(?:prepared|scanned|produced|typed)",
+    re.I,
+)
+CREDITS = re.compile(
+    r"(?:this (?:e-?text|e-?book|file|book) (?:was )?)?(?:e-?text )?(?:produced|prepared|scanned|transcribed|proofread"
+    r"|digitized|typed|html version)\b.{0,40}\b(?:by|from)\b",
+    re.I | re.S,
+)
+
+
+def cut_header_and_footer(text: str) -> tuple[str, int]:
+    """Keep what lies between Project Gutenberg's markers; counts the markers found (2 is usual, 0 is suspicious).
+
+    Old files have only a block of "small print" before the text and a line "End of …" behind it. Where there is
+    no marker nothing is cut.
+    """
+    start = START.search(text)
+    begin = start.end() if start else 0
+    end = END.search(text, begin)
+    if not start and end and "small print" in end[0].lower():
+        end = None  # that opens the small print, which stands before the text
+    small_print = list(SMALL_PRINT_END.finditer(text, begin, end.start() if end else len(text)))
+    if small_print:
+        begin = small_print[-1].end()
+        end = END.search(text, begin)
+    found = bool(start or small_print) + bool(end)
+    return text[begin : end.start() if end else len(text)].strip("\n") + "\n", found
+
+
+def remove_transcribers_notes(text: str) -> tuple[str, int]:
+    """Remove notes of those who made the electronic text, and who produced it."""
+    text, bracketed = cut_out(re.compile(r"\[(?:original )?transcriber(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
+    removed = 0
+
+    def note(match: re.Match[str]) -> str:
+        nonlocal removed
+        removed += 1
+        block = match[0]
+        if len(block) > 3000:  # no gap marks its end: take the heading and one paragraph
+            block = "\n\n".join(block.split("\n\n")[:2])
+        return match[0][len(block) :]
+
+    heading = r"^[^\w\n]*(?:original )?transcriber[’']?s?[’']? (?:end)?notes?\b.*"
+    text = re.sub(rf"(?im){heading}(?:\n\n?(?!\n).+)*", note, text)
+
+    paragraphs = re.split(r"(\n\s*\n)", text)
+    edge = 16  # credits stand at the edges of a book
+    for i in [*range(min(edge, len(paragraphs))), *range(max(edge, len(paragraphs) - edge), len(paragraphs))]:
+        words = paragraphs[i].strip()
+        if (CREDITS.match(words) and len(words) < 600) or re.match(r"note:.*\be-?text #", words, re.I):
+            paragraphs[i] = ""
+            removed += 1
+    return "".join(paragraphs), bracketed + removed
+
+
+def remove_license(text: str) -> tuple[str, int]:
+    """Remove paragraphs about Project Gutenberg, wherever they stand: no ancient work speaks of it."""
+    paragraphs = re.split(r"(\n\s*\n)", text)
+    kept = [paragraph for paragraph in paragraphs if not LICENSE.search(paragraph)]
+    return "".join(kept), len(paragraphs) - len(kept)
+
+
+def cut_out(pattern: re.Pattern[str], text: str) -> tuple[str, int]:
+    """Remove what matches; where it stood between the halves of a sentence, these are joined again."""
+    text, count = pattern.subn("\0", text)
+    text = re.sub(r"(?<=[a-z,;])\s*\n\s*\0[\s\0]*\n *(?=[a-z])", "\n", text)
+    return text.replace("\0", ""), count
