@@ -34,7 +34,7 @@ def scan_tables(special_tokens: Sequence[bytes]) -> ScanTables:
     kinds = np.full(0x110000, OTHER, dtype=np.uint8)
     # from U+40000 on there are neither letters nor digits nor white space, which saves three quarters of the time
     for run in regex.finditer(r"(\p{L}+)|(\p{N}+)|(\s+)", "".join(map(chr, range(0x40000)))):
-        kinds[run.start() : run.end()] = {1: LETTER, 2: DIGIT, 3: WHITE}[run.lastindex]
+        kinds[run.start() : run.end()] = {1: LETTER, 2: DIGIT, 3: WHITE}[run.lastindex or 0]
     longest_first = sorted(special_tokens, key=len, reverse=True)
     bounds = np.cumsum([0, *map(len, longest_first)], dtype=np.int64)
     return ScanTables(kinds, np.frombuffer(b"".join(longest_first), dtype=np.uint8), bounds)
@@ -83,7 +83,7 @@ def find_kinds(text, size, masks):
         i = block * 64
         masks[LETTER, block] = bytes_between(text, i, 65, 90) | bytes_between(text, i, 97, 122)
         masks[DIGIT, block] = bytes_between(text, i, 48, 57)
-        masks[WHITE, block] = bytes_between(text, i, 9, 13) | bytes_between(text, i, 28, 32)
+        masks[WHITE, block] = bytes_between(text, i, 9, 13) | bytes_between(text, i, 32, 32)
         masks[RARE, block] = bytes_between(text, i, 128, 255) | bytes_between(text, i, 39, 39)
     behind = ALL << (size & 63)  # the bits of the last block that are not text; the end counts as white space
     for row in (LETTER, DIGIT, RARE):
