@@ -7,6 +7,9 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 # On a cluster these run where snakemake was started: they need the internet, or take no time.
 localrules:
     all,
@@ -32,6 +35,7 @@ rule all:
         "results/samples.txt",
         "results/evaluation.json",
         expand(PLOTS.values(), run=MAIN),
+        PAGES.values(),
 
 
 onstart:

@@ -2,6 +2,7 @@
 
 import fcntl
 import glob
+import hashlib
 import os
 import re
 import shlex
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from minlm.errors import MinlmError
+
+CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
 
 _held: list[IO[str]] = []  # open files whose locks last as long as this process
 
@@ -24,6 +27,28 @@ def use_this_python(checkout: str) -> None:
     for variable, first in {"PATH": Path(sys.executable).parent, "PYTHONPATH": checkout}.items():
         rest = os.environ.get(variable)
         os.environ[variable] = f"{first}{os.pathsep}{rest}" if rest else str(first)
+
+
+def cache_for_this_code(checkout: str) -> None:
+    """Give each version of our code a folder of its own in Snakemake's cache between workflows, if one is in use.
+
+    Snakemake knows a cached file by the commands and the params that made it; the programs behind the commands are
+    ours to add, or a checkout would be handed what older code has made.
+    """
+    location = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
+    if not location:
+        return
+    sources = sorted(Path(checkout, "minlm").glob("*.py"))
+    sources += sorted(path for part in CACHED_CODE for path in Path(checkout, "minlm", part).rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())
+    version = f"code-{digest.hexdigest()[:16]}"
+    if os.path.basename(location) == version:  # a job on a cluster inherits it from the main process
+        return
+    os.environ["SNAKEMAKE_OUTPUT_CACHE"] = location = f"{location.rstrip('/')}/{version}"
+    if "://" not in location:
+        Path(location).mkdir(parents=True, exist_ok=True)
 
 
 def flags(values: Mapping[str, Any], *names: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-TRAINED = {"train", "plot", "evaluate", "sample"}
+TRAINED = {"train", "plot", "evaluate", "sample", "report_pages"}
 TOKENIZED = {"train_tokenizer", "tokenize"} | TRAINED
 MIXED = {"mix", "count_words"} | TOKENIZED
 

@@ -29,10 +29,9 @@ rule download_tinystories:
         "data/tinystories/{split}.txt",
     log:
         "logs/download_tinystories_{split}.log",
-    benchmark:
-        "logs/benchmarks/download_tinystories_{split}.tsv"
     wildcard_constraints:
         split="train|valid",
+    cache: "omit-software"
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -41,11 +40,11 @@ rule download_tinystories:
         runtime=240,
     params:
         url=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_url"],
-        sha256=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_sha256"] or "",
+        sha256=lambda wildcards: flags({"sha256": CORPUS["tinystories"][f"{wildcards.split}_sha256"]}),
     message:
         "Downloading TinyStories ({wildcards.split})."
     shell:
-        "exec python -m minlm.scripts.download --url {params.url:q} --sha256 {params.sha256:q}"
+        "exec python -m minlm.scripts.download --url {params.url:q} {params.sha256}"
         " --output {output} --log_file {log}"
 
 

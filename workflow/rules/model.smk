@@ -43,7 +43,7 @@ rule evaluate:
         tokens=made("tokens", "data/{run}tokens/valid.npy"),
         text=made("corpus", "data/{run}corpus/valid.txt"),
     output:
-        "results/{run}evaluation.json",
+        report("results/{run}evaluation.json", caption="../report/evaluation.rst", category="Evaluation"),
     log:
         "logs/{run}evaluate.log",
     benchmark:
@@ -69,7 +69,7 @@ rule sample:
         **TOKENIZER_FILES,
         model=made("model", "results/{run}model.pt"),
     output:
-        "results/{run}samples.txt",
+        report("results/{run}samples.txt", caption="../report/samples.rst", category="Samples"),
     log:
         "logs/{run}sample.log",
     benchmark:

@@ -7,7 +7,7 @@ rule plot:
     input:
         "results/{run}metrics.csv",
     output:
-        **PLOTS,
+        **{name: report(path, caption=f"../report/{name}.rst", category="Training") for name, path in PLOTS.items()},
     log:
         "logs/{run}plot.log",
     benchmark:
@@ -24,6 +24,34 @@ rule plot:
         "Drawing the training curves."
     shell:
         "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output.loss_vs_iter}) --log_file {log}"
+
+
+PAGES = {"tokenizer": "results/report/tokenizer.html", "environment": "results/report/environment.html"}
+
+
+rule report_pages:
+    input:
+        vocab="data/tokenizer/vocab.json",
+        merges="data/tokenizer/merges.txt",
+        model="results/model.pt",
+    output:
+        tokenizer=report(PAGES["tokenizer"], caption="../report/tokenizer.rst", category="Tokenizer"),
+        environment=report(PAGES["environment"], caption="../report/environment.rst", category="Environment"),
+    log:
+        "logs/report_pages.log",
+    benchmark:
+        "logs/benchmarks/report_pages.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Writing pages for the report."
+    shell:
+        "exec python -m minlm.scripts.report_pages --vocab_path {input.vocab} --merges_path {input.merges}"
+        " --output_tokenizer {output.tokenizer} --output_environment {output.environment} --log_file {log}"
 
 
 # Where a variant has the same settings as an earlier run, the files in its own folder are links to that run's.
@@ -69,7 +97,7 @@ rule compare:
         metrics=[f"results/{run}metrics.csv" for run in RUNS if run != MAIN],
         samples=[f"results/{run}samples.txt" for run in RUNS if run != MAIN],
     output:
-        html="results/comparison.html",
+        html=report("results/comparison.html", caption="../report/comparison.rst", category="Experiments"),
         png="results/comparison.png",
         csv="results/comparison.csv",
     log:

@@ -8,10 +8,9 @@ rule count_words:
         "data/{run}tokenizer/word_counts{shard}.npz",
     log:
         "logs/{run}count_words{shard}.log",
-    benchmark:
-        "logs/benchmarks/{run}count_words{shard}.tsv"
     wildcard_constraints:
         shard=SHARD,
+    cache: "omit-software"
     conda:
         "../../envs/minlm.yaml"
     threads: 16
@@ -57,8 +56,7 @@ rule train_tokenizer:
         **VOCAB,
     log:
         "logs/{run}train_tokenizer.log",
-    benchmark:
-        "logs/benchmarks/{run}train_tokenizer.tsv"
+    cache: "omit-software"
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -82,11 +80,10 @@ rule tokenize:
         "data/{run}tokens/{split}{shard}.npy",
     log:
         "logs/{run}tokenize_{split}{shard}.log",
-    benchmark:
-        "logs/benchmarks/{run}tokenize_{split}{shard}.tsv"
     wildcard_constraints:
         split="train|valid",
         shard=f"({SHARD})?",
+    cache: "omit-software"
     conda:
         "../../envs/minlm.yaml"
     threads: lambda wildcards: 16 if wildcards.split == "train" else 1
@@ -94,6 +91,7 @@ rule tokenize:
         mem_mb=2000,
         runtime=120,
     params:
+        split="{split}",  # no flag, but the cache knows jobs by their params
         shard=shard_flag,
         flags=settings("tokenizer", "output_dtype"),
     message:

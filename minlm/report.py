@@ -1,0 +1,79 @@
+"""Pages of the report that no other step makes: how the tokenizer cuts texts, and what everything ran on."""
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from minlm import pages
+from minlm.files import atomic_write
+from minlm.tokenization import BPETokenizer
+
+PACKAGES = ("minlm", "torch", "numpy", "numba", "regex", "snakemake")
+COLORS = 6
+TOKEN_STYLE = """
+.tokens { font-family: ui-monospace, monospace; line-height: 2.1; overflow-wrap: anywhere; }
+.tokens span { padding: .2rem 0; border-radius: 3px; white-space: pre-wrap; }
+""" + "\n".join(f".t{i} {{ background: hsl({i * 360 // COLORS} 70% 60% / .35); }}" for i in range(COLORS))
+
+
+def write_tokenizer_page(path: str | Path, tokenizer: BPETokenizer, texts: Sequence[str]) -> None:
+    """Each text cut into its tokens, in color; the id of a token shows on hover."""
+    parts = [
+        f"<p>{len(tokenizer.vocab):,} tokens: 256 bytes, the special tokens, and {len(tokenizer.merges):,} merges. "
+        "Each color is one token; the pointer on it shows its id.</p>"
+    ]
+    for text in texts:
+        ids = tokenizer.encode(text)
+        spans = [
+            f'<span class="t{i % COLORS}" title="{token}">{_shown(tokenizer.vocab[token])}</span>'
+            for i, token in enumerate(ids)
+        ]
+        size = len(text.encode())
+        parts.append(f'<p class="tokens">{"".join(spans)}</p>')
+        parts.append(f'<p class="note">{size} bytes, {len(ids)} tokens: {size / len(ids):.2f} bytes/token</p>')
+    longest = sorted(tokenizer.vocab.values(), key=len, reverse=True)[:20]
+    parts.append("<h2>The longest tokens</h2>")
+    parts.append(f'<p class="tokens">{" ".join(f"<span class=t0>{_shown(token)}</span>" for token in longest)}</p>')
+    _write(path, pages.page("How the tokenizer cuts text", *parts, style=TOKEN_STYLE))
+
+
+def _shown(token: bytes) -> str:
+    """A token as HTML; bytes that are no whole character in hexadecimal."""
+    try:
+        return pages.text(token.decode())
+    except UnicodeDecodeError:
+        return pages.text("".join(f"⟨{byte:02x}⟩" for byte in token))
+
+
+def write_environment_page(path: str | Path) -> None:
+    """Machine and versions."""
+    rows = [
+        ("system", platform.platform()),
+        ("processor", f"{_processor()}, {os.cpu_count()} logical cores"),
+        ("Python", platform.python_version()),
+        *((name, _version(name)) for name in PACKAGES),
+    ]
+    _write(path, pages.page("Environment", pages.table(("what", "is"), rows, words=("what", "is"))))
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _write(path: str | Path, text: str) -> None:
+    with atomic_write(path) as handle:
+        handle.write(text)

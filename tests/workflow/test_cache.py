@@ -1,0 +1,47 @@
+"""Snakemake's cache between workflows: what one checkout has made, another with the same code and input takes over."""
+
+import os
+
+import pytest
+
+TOKENS = ("data/tokens/train.npy", "data/tokens/valid.npy")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SNAKEMAKE_OUTPUT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_two_checkouts_share_and_changed_code_does_not(cache, new_checkout):
+    first, second = new_checkout(), new_checkout()
+    first.run(*TOKENS, "--cache")
+    (of_this_code,) = cache.iterdir()
+    kept = set(os.listdir(of_this_code))
+    assert len(kept) == 5  # counts, vocab.json, merges.txt, and tokens of both texts
+
+    second.run(*TOKENS, "--cache")
+    assert set(os.listdir(of_this_code)) == kept
+    for path in (*TOKENS, "data/tokenizer/vocab.json"):
+        assert (second.folder / path).resolve().parent == of_this_code
+        assert (second.folder / path).read_bytes() == (first.folder / path).read_bytes()
+    assert (first.folder / TOKENS[0]).read_bytes() != (first.folder / TOKENS[1]).read_bytes()
+
+    with open(second.folder / "minlm/tokenization/train.py", "a") as file:
+        file.write("# another way to train\n")
+    second.run(*TOKENS, "--cache", "--forceall")
+    (of_other_code,) = set(cache.iterdir()) - {of_this_code}
+    assert (second.folder / TOKENS[0]).resolve().parent == of_other_code
+
+
+def test_other_settings_and_texts_are_other_files(cache, new_checkout):
+    checkout = new_checkout()
+    checkout.run("data/tokenizer/vocab.json", "--cache")
+    (of_this_code,) = cache.iterdir()
+    kept = len(list(of_this_code.iterdir()))
+    checkout.run("data/tokenizer/vocab.json", "--cache", "--config", "tokenizer={vocab_size: 290}")
+    assert len(list(of_this_code.iterdir())) == kept + 2  # a vocabulary more
+    with open(checkout.folder / "texts/train.txt", "a") as file:
+        file.write("<|endoftext|>\nA new one.\n")
+    checkout.run("data/tokenizer/vocab.json", "--cache")
+    assert len(list(of_this_code.iterdir())) == kept + 2 + 3  # and counts
