@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from published import END, GPT2_PATTERN
 
 from minlm.errors import MinlmError
-from minlm.tokenization import BPETokenizer, bpe, pretokenize
+from minlm.tokenization import BPETokenizer, bpe, fast, plain, pretokenize
 
 # What the libraries compared with may class differently (newer and older Unicode versions) is left out.
 assigned = st.characters(exclude_categories=["Cs", "Cn", "Co"])
@@ -19,11 +19,11 @@ texts = st.lists(
 ).map("".join)
 
 
-def bytes_tokenizer(merges=(), special_tokens=None) -> BPETokenizer:
+def bytes_tokenizer(merges=(), special_tokens=None, backend="numba") -> BPETokenizer:
     """The 256 bytes and the given merges, such as ["a b", "ab c"]."""
     pairs = [tuple(part.encode() for part in merge.split(" ")) for merge in merges]
     vocab = {i: bytes([i]) for i in range(256)} | {256 + i: a + b for i, (a, b) in enumerate(pairs)}
-    return BPETokenizer(vocab, pairs, special_tokens)
+    return BPETokenizer(vocab, pairs, special_tokens, backend)
 
 
 def test_gpt2_ids_of_real_text_are_tiktokens(gpt2, tiktoken_gpt2, bible):
@@ -131,13 +131,30 @@ def test_invalid_bytes_decode_to_the_replacement_character(trained):
     assert trained.decode_bytes([0x61, 0xFF, 0x62]) == b"a\xffb"
 
 
-def test_the_cache_is_bounded(monkeypatch):
-    monkeypatch.setattr(bpe, "CACHED_WORDS", 10)
+@pytest.mark.parametrize("backend", ["numba", "python"])
+def test_the_cache_is_bounded(backend, monkeypatch):
+    monkeypatch.setattr(fast, "MAX_CAPACITY", fast.FIRST_CAPACITY)
+    monkeypatch.setattr(plain, "CACHED_WORDS", 10)
+    tokenizer = bytes_tokenizer(["a b"], ["<s>", "<a longer special token>"], backend)
+    text = " ".join(f"w{i}ab<s>" for i in range(20_000)) + "<a longer special token>" + "ab" * 500
+    for _ in range(2):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert ids[:9] == [*b"w0", 256, 257, *b" w1", 256, 257]
+        assert ids[-501:] == [258] + [256] * 500
+        assert ids.count(257) == 20_000
+    if backend == "python":
+        assert len(tokenizer._encoder._cache) <= 10
+        assert max(map(len, tokenizer._encoder._cache)) <= plain.CACHED_WORD_CHARS
+    else:
+        assert len(tokenizer._encoder._words.table) == fast.FIRST_CAPACITY
+        assert tokenizer._encoder._words.used[0] <= fast.FIRST_CAPACITY // 2
+
+
+def test_words_too_long_for_the_cache_are_not_in_it():
     tokenizer = bytes_tokenizer(["a b"])
-    text = " ".join(f"w{i}ab" for i in range(50)) + " " + "ab" * 50
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert len(tokenizer._cache) <= 10
-    assert max(map(len, tokenizer._cache)) <= bpe.CACHED_WORD_CHARS
+    tokenizer.encode("ab" * 500)
+    assert tokenizer._encoder._words.used.tolist()[:2] == [0, 0]
 
 
 def test_unknown_ids(trained):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.counting import count_words_to_file
 from minlm.tokenization.pretokenize import find_words
 from minlm.tokenization.train import train_bpe, train_tokenizer
-from minlm.tokenization.word_counts import count_words_to_file
 
 
 def brute_force(counts: dict[bytes, int], num_merges: int) -> list[tuple[bytes, bytes]]:

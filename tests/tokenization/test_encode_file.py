@@ -142,19 +142,19 @@ def test_disk_full_leaves_nothing(trained, bible_file, tmp_path, monkeypatch):
 
 KILLED_HALF_WAY = """
 import os, signal, sys
-from minlm.tokenization import BPETokenizer, text
+from minlm.tokenization import BPETokenizer, fast, text
 from minlm.tokenization.encode_file import encode_files
 
-text.BLOCK_BYTES = 1 << 16
-encode, calls = BPETokenizer.encode, []
+text.BLOCK_BYTES = text.RANGE_BYTES = 1 << 15
+encode, calls = fast.WordEncoder.encode, []
 
-def encode_or_die(self, segment):
-    calls.append(segment)
+def encode_or_die(self, block):
+    calls.append(block)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return encode(self, segment)
+    return encode(self, block)
 
-BPETokenizer.encode = encode_or_die
+fast.WordEncoder.encode = encode_or_die
 tokenizer = BPETokenizer.from_files(sys.argv[1], sys.argv[2], ["<|endoftext|>"])
 list(encode_files(tokenizer, [sys.argv[3]], sys.argv[4]))
 """
