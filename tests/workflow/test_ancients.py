@@ -1,5 +1,6 @@
 """Ancient books through the workflow, against a local catalog: nothing is fetched twice."""
 
+import hashlib
 import json
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ from checkout import Checkout
 from local_server import Answer, Server
 
 BOOKS = {11: 90, 12: 80, 13: 70, 14: 60}  # Gutenberg id → downloads
+STORIES = b"Once upon a time.\n<|endoftext|>\n"
 TRAINED = {"train", "sample"}
 MIXED = {"mix", "count_words", "train_tokenizer", "tokenize"} | TRAINED
 
@@ -47,6 +49,8 @@ def server():
             results = [entry(running, number, downloads) for number, downloads in BOOKS.items()]
             page = {"count": len(results), "next": None, "previous": None, "results": results}
             return Answer(json.dumps(page).encode(), headers={"Content-Type": "application/json"})
+        if path == "/stories.txt":
+            return Answer(STORIES, headers={"Content-Type": "text/plain"})
         number = int(path.removeprefix("/files/").removesuffix("-0.txt"))
         return Answer(book_text(number).encode(), headers={"Content-Type": "text/plain; charset=utf-8"})
 
@@ -112,3 +116,12 @@ def test_one_more_book_is_fetched_and_no_other(checkout, server):
     assert len(server.requests) == before + 1
     checkout.run("results/samples.txt")
     assert stale(checkout) == set()
+
+
+@pytest.mark.parametrize("sha256", ["null", hashlib.sha256(STORIES).hexdigest()])
+def test_stories_are_downloaded_with_or_without_a_checksum(checkout, server, sha256):
+    stories = checkout.folder / "data/tinystories/valid.txt"
+    change = f"corpus={{tinystories: {{valid_url: '{server.url}/stories.txt', valid_sha256: {sha256}}}}}"
+    checkout.run("data/tinystories/valid.txt", "--config", change)
+    assert stories.read_bytes() == STORIES
+    stories.unlink()
