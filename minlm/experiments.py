@@ -42,7 +42,8 @@ def runs(config: Config, schema: Config) -> dict[str, Config]:
     Raises:
         MinlmError: one line for each problem of each variant.
     """
-    configurations, problems = {MAIN: config}, []
+    configurations = {MAIN: config}
+    problems: list[str] = []
     for name, overrides in variants(config["experiments"], problems):
         wanted = {**copy.deepcopy(config), "experiments": {}}
         for key, value in overrides.items():
