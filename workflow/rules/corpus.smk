@@ -66,7 +66,7 @@ rule collect_files:
         mem_mb=1000,
         runtime=60,
     params:
-        flags=flags(CORPUS["files"], "valid_fraction", "documents"),
+        flags=flags(CORPUS["files"], "valid_fraction", "documents", "text_field"),
         valid=lambda wildcards, input: flags({"valid": list(input.valid)}),
         seed=CORPUS["seed"],
     message:
