@@ -89,6 +89,7 @@ def learn_merges(all_arrays, end):
         if pair == NO_PAIR:
             return 1
         if state[NUM_PAIRS] + 2 * min(pairs[NUMBER, pair], state[NUM_TOKENS] + 1) > pairs.shape[1]:
+            push_pair(pair, text, tokens, pairs, heap, state)  # for the next call
             return 2
         new = state[NUM_TOKENS]
         state[NUM_TOKENS] += 1
