@@ -1,0 +1,172 @@
+"""The jobs of the tokenizer's benchmark, each as a user of that library would do it.
+
+Training reads a file and returns the vocabulary (minlm writes it, too); encoding reads a file and writes `.npy`.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minlm.tokenization.backends import Options
+from minlm.tokenization.bpe import BPETokenizer
+from minlm.tokenization.encode_file import encode_files
+from minlm.tokenization.huggingface import write_tokenizer_json
+from minlm.tokenization.pretokenize import GPT2_PATTERN
+from minlm.tokenization.train import train_tokenizer
+
+VOCAB_SIZE = 10_000
+SEPARATOR = "<|endoftext|>"
+PEERS = ["gigatoken", "rustbpe", "tiktoken", "tokenizers"]
+
+FRESH_GIGATOKEN = """
+import sys, time, gigatoken, numpy as np
+tokenizer_json, text, output = sys.argv[1:]
+tokenizer = gigatoken.Tokenizer(tokenizer_json)
+start = time.perf_counter()
+with open(text, "rb") as file:
+    np.save(output, tokenizer.encode(file.read()).astype(np.uint16))
+print(time.perf_counter() - start)
+"""
+FIRST_TEXT = """
+import sys
+from minlm.tokenization.bpe import BPETokenizer
+print(len(BPETokenizer.from_files(sys.argv[1], sys.argv[2], ["<|endoftext|>"]).encode("one short text")))
+"""
+PEAK_MEMORY = """
+import re, sys
+sys.path.insert(0, sys.argv[1])
+from tokenizer_jobs import Encoders, train_minlm
+from pathlib import Path
+job, text, folder, threads = sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5])
+if job == "train":
+    train_minlm(text, folder / "trained", threads)
+else:
+    Encoders(folder).minlm(text, threads)
+print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+"""
+
+
+def train_minlm(path: Path, folder: Path, threads: int = 1) -> None:
+    train_tokenizer(path, folder, "", VOCAB_SIZE, [SEPARATOR], Options(threads=threads))
+
+
+def train_gigatoken(path: Path) -> None:
+    import gigatoken
+
+    source = gigatoken.TextFileSource([str(path)], separator=SEPARATOR.encode())
+    gigatoken.train_bpe(source, VOCAB_SIZE, [SEPARATOR], tie_breaking="assembled_bytes")
+
+
+def train_rustbpe(path: Path) -> None:
+    import rustbpe
+
+    documents = read(path).split(SEPARATOR)
+    rustbpe.Tokenizer().train_from_iterator(iter(documents), VOCAB_SIZE - 1, pattern=GPT2_PATTERN)
+
+
+def train_huggingface(path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE, special_tokens=[SEPARATOR], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(read(path).split(SEPARATOR), trainer)
+
+
+class Encoders:
+    """Everybody's encoder with the vocabulary of vocab.json and merges.txt in a folder, where the `.npy` go, too."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files = folder / "vocab.json", folder / "merges.txt"
+        self.tokenizer = BPETokenizer.from_files(*self.files, [SEPARATOR])
+        self.json = folder / "tokenizer.json"
+        write_tokenizer_json(self.tokenizer, self.json)
+
+    def load_peers(self, installed: list[str]) -> None:
+        """Make the encoders of those who are installed."""
+        if "gigatoken" in installed:
+            import gigatoken
+
+            self.gigatoken_tokenizer = gigatoken.Tokenizer(self.json)
+        if "tiktoken" in installed:
+            import tiktoken
+
+            ranks = {token: index for index, token in self.tokenizer.vocab.items() if token != SEPARATOR.encode()}
+            special = {SEPARATOR: self.tokenizer.encode(SEPARATOR)[0]}
+            self.tiktoken_encoding = tiktoken.Encoding(
+                "benchmark", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens=special
+            )
+        if "tokenizers" in installed:
+            from tokenizers import Tokenizer
+
+            self.huggingface_tokenizer = Tokenizer.from_file(str(self.json))
+
+    def minlm(self, path: Path, threads: int = 1) -> float:
+        """Seconds with a new tokenizer, which remembers no words; like the others' it is made before."""
+        tokenizer = BPETokenizer.from_files(*self.files, [SEPARATOR])
+        start = time.perf_counter()
+        list(encode_files(tokenizer, [path], self.folder / "minlm", options=Options(threads=threads)))
+        return time.perf_counter() - start
+
+    def gigatoken(self, path: Path) -> None:
+        """Warm: it remembers the words of earlier calls."""
+        self._save("gigatoken", path, self.gigatoken_tokenizer.encode(path.read_bytes()))
+
+    def gigatoken_fresh(self, path: Path) -> float:
+        """Seconds from reading to saved, in a process of its own."""
+        return float(run_python(FRESH_GIGATOKEN, self.json, path, self.folder / "fresh.npy"))
+
+    def tiktoken(self, path: Path) -> None:
+        """The whole text in one call."""
+        ids = self.tiktoken_encoding.encode_to_numpy(read(path), allowed_special={SEPARATOR})
+        self._save("tiktoken", path, ids)
+
+    def huggingface(self, path: Path) -> None:
+        """A batch of documents."""
+        *documents, last = read(path).split(SEPARATOR)
+        texts = [f"{document}{SEPARATOR}" for document in documents] + ([last] if last else [])
+        ids = [encoding.ids for encoding in self.huggingface_tokenizer.encode_batch_fast(texts)]
+        self._save("tokenizers", path, np.concatenate([np.array(part, dtype=np.uint16) for part in ids]))
+
+    def _save(self, name: str, path: Path, ids: np.ndarray) -> None:
+        output = self.folder / name
+        output.mkdir(exist_ok=True)
+        np.save(output / f"{path.stem}.npy", ids.astype(np.uint16))
+
+    def check_equal(self, path: Path) -> None:
+        """Complain unless all ids of a text are the same."""
+        ours = np.load(self.folder / "minlm" / f"{path.stem}.npy")
+        for output in self.folder.glob(f"*/{path.stem}.npy"):
+            if not np.array_equal(np.load(output), ours):
+                raise SystemExit(f"{output}: {output.parent.name} and minlm give different ids")
+
+
+def first_text(folder: Path, kernel_folder: Path | None) -> float:
+    """Seconds of a whole process that encodes a short text, kernels compiled in or loaded from `kernel_folder`."""
+    environment = {"NUMBA_CACHE_DIR": str(kernel_folder)} if kernel_folder else {}
+    start = time.perf_counter()
+    run_python(FIRST_TEXT, folder / "vocab.json", folder / "merges.txt", **environment)
+    return time.perf_counter() - start
+
+
+def peak_memory(job: str, path: Path, folder: Path, threads: int) -> float:
+    """Megabytes of a process that does a job. (`ru_maxrss` would include the process that started it.)"""
+    return int(run_python(PEAK_MEMORY, Path(__file__).parent, job, path, folder, threads)) * 1024 / 1e6
+
+
+def run_python(code: str, *arguments: object, **environment: str) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, env=os.environ | environment, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.splitlines()[-1]
+
+
+def read(path: Path) -> str:
+    return path.read_bytes().decode()
