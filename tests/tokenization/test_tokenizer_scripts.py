@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 from published import END
@@ -7,14 +5,7 @@ from published import END
 from minlm.scripts import count_words, tokenize, train_tokenizer
 from minlm.tokenization import BPETokenizer
 
-
-@pytest.fixture(autouse=True)
-def _restore_logging():
-    """The programs configure the logger `minlm`; other tests expect it as it was."""
-    log = logging.getLogger("minlm")
-    handlers, level, propagate = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.level, log.propagate = handlers, level, propagate
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def fails(program, argv, capsys) -> str:
