@@ -103,7 +103,7 @@ def _arrays(
         yield from arrays
         progress.update(num_bytes)
     if text.is_unfinished(read, whole, SEPARATOR.encode()):
-        yield np.array(tokenizer.encode(SEPARATOR), dtype=dtype)
+        yield encoders[0].encode(SEPARATOR.encode()).astype(dtype)
 
 
 def _write_npy(file: IO[bytes], arrays: Iterable[np.ndarray], dtype: np.dtype) -> int:

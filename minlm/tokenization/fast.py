@@ -7,6 +7,7 @@ import numpy as np
 from minlm.errors import MinlmError
 from minlm.tokenization.files import Merge
 from minlm.tokenization.kernels import encoding, merging, scan, word_table
+from minlm.tokenization.kernels.compiler import compile_all
 from minlm.tokenization.kernels.counting import add_counts
 from minlm.tokenization.text import InvalidUtf8
 from minlm.tokenization.word_counts import WordCounts
@@ -74,6 +75,7 @@ class WordCounter:
         self._scanner = _Scanner(special_tokens, keep_invalid)
         self._words = _WordTable(FIRST_CAPACITY, pool_bytes=1 << 16)
         self._once = np.ones(1, dtype=np.int64)
+        self.add_text(b"")  # so that kernels are compiled or loaded here: numba cannot in several threads at once
 
     def add_text(self, text: bytes) -> None:
         """Count the words of a text; raises `InvalidUtf8`."""
@@ -82,7 +84,7 @@ class WordCounter:
 
     def add_counts(self, counts: WordCounts) -> None:
         """Add counts of another text."""
-        padded = np.append(counts.bytes, np.zeros(word_table.PADDING, dtype=np.uint8))
+        padded = np.append(counts.joined, np.zeros(word_table.PADDING, dtype=np.uint8))
         self._add(padded, counts.offsets, len(counts.counts), np.append(counts.counts, 0))
 
     def _add(self, text: np.ndarray, bounds: np.ndarray, num_words: int, amounts: np.ndarray) -> None:
@@ -130,7 +132,7 @@ class WordCounter:
 
 def learn_merges(counts: WordCounts, num_merges: int, progress: Callable[[int], None]) -> list[Merge]:
     """Learn up to `num_merges` merges; fewer if there are no more pairs. `progress` is told of new ones."""
-    size = len(counts.bytes) + len(counts.counts) + 1
+    size = len(counts.joined) + len(counts.counts) + 1
     if size > np.iinfo(np.int32).max:
         raise MinlmError(
             f"the different words have {size:,} bytes together; training is made for up to 2,147,483,647. Count a part "
@@ -149,7 +151,7 @@ def learn_merges(counts: WordCounts, num_merges: int, progress: Callable[[int], 
         merged=np.empty(size, dtype=np.int32),
         state=np.zeros(5, dtype=np.int64),
     )
-    merging.place_words(counts.bytes, counts.offsets, arrays.text, arrays.places)
+    merging.place_words(counts.joined, counts.offsets, arrays.text, arrays.places)
     merging.find_first_pairs(arrays, number_of)
     outcome, done = 0, 0
     while outcome != 1 and done < num_merges:
@@ -198,6 +200,7 @@ class WordEncoder:
         self._special_ids = np.array(list(special_ids.values()), dtype=np.int64)
         self._make_work_space(1 << 10)
         self._start_cache()
+        self.encode(b"")  # see WordCounter
 
     def _make_work_space(self, longest_word: int) -> None:
         self._work = np.empty((4, longest_word), dtype=np.int64)
@@ -239,3 +242,15 @@ class WordEncoder:
             num_out = self._words.used[encoding.NUM_OUT]
             self._start_cache()
             self._words.used[encoding.NUM_OUT] = num_out
+
+
+def _use_all_kernels() -> None:
+    counter = WordCounter(["<|endoftext|>"])
+    counter.add_text(b"the quick brown fox")
+    counter.add_counts(counter.counts())
+    counter._words.grow()
+    learn_merges(counter.counts(), 3, lambda merges: None)
+    WordEncoder(range(256), [(104, 101, 256)], {"<|endoftext|>": 257}).encode(b"the lazy dog")
+
+
+compile_all(_use_all_kernels)

@@ -16,7 +16,7 @@ from minlm.errors import MinlmError
 class WordCounts:
     """The words of a corpus with their counts, and the special tokens at which its text was split."""
 
-    bytes: np.ndarray  # uint8: all words, one behind the other
+    joined: np.ndarray  # uint8: all words, one behind the other
     offsets: np.ndarray  # int64 (n + 1,): where each word begins, and the end
     counts: np.ndarray  # int64 (n,)
     special_tokens: list[str]
@@ -33,7 +33,7 @@ class WordCounts:
 
     def words(self) -> list[bytes]:
         """The words."""
-        text, offsets = self.bytes.tobytes(), self.offsets.tolist()
+        text, offsets = self.joined.tobytes(), self.offsets.tolist()
         return [text[start:end] for start, end in pairwise(offsets)]
 
     def as_dict(self) -> dict[bytes, int]:
@@ -43,7 +43,7 @@ class WordCounts:
     def write(self, file: IO[bytes]) -> None:
         """Write an `.npz` of the arrays `bytes`, `offsets`, `counts` and `special_tokens` (str)."""
         np.savez(
-            file, bytes=self.bytes, offsets=self.offsets, counts=self.counts,
+            file, bytes=self.joined, offsets=self.offsets, counts=self.counts,
             special_tokens=np.array(self.special_tokens, dtype=np.str_),
         )  # fmt: skip
 

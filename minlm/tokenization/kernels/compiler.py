@@ -12,7 +12,7 @@ from minlm.errors import MinlmError
 from minlm.progress import log
 
 try:
-    from llvmlite import ir
+    from llvmlite import binding, ir
     from numba import njit, types
     from numba.core import cgutils, config, event
     from numba.extending import intrinsic
@@ -55,11 +55,12 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     Kernels do not make arrays, so numba need not count references to them (`_nrt`), which takes longer than most of
     what is done here: https://github.com/numba/numba/issues/2345.
     """
+    options = {"nogil": True, "_nrt": False, "no_cfunc_wrapper": True}
     if _CACHE_FOLDER is None:
-        return njit(nogil=True, _nrt=False)(function)
+        return njit(**options)(function)
     before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE_FOLDER)
     try:
-        return njit(nogil=True, _nrt=False, cache=True)(function)
+        return njit(**options, cache=True)(function)
     finally:
         config.CACHE_DIR = before
 
@@ -71,6 +72,24 @@ _HOW_OFTEN = (
 )
 
 
+def compile_all(run: Callable[[], None]) -> None:
+    """Compile all kernels together the first time, by `run`, instead of some of them in each of several programs.
+
+    What can be done to many bytes at once is written so, hence the compiler need not look for more of it.
+    """
+    if _CACHE_FOLDER is None:
+        return
+    done = _CACHE_FOLDER / f"complete-{binding.get_host_cpu_name()}"
+    if done.exists():
+        return
+    before, config.LOOP_VECTORIZE = config.LOOP_VECTORIZE, 0
+    try:
+        run()
+        done.touch()
+    finally:
+        config.LOOP_VECTORIZE = before
+
+
 class _Announcement(event.Listener):
     """Says, once, that kernels are being compiled: it takes seconds, but not the next time."""
 
@@ -79,7 +98,7 @@ class _Announcement(event.Listener):
     def on_start(self, event: event.Event) -> None:
         if not self.made:
             self.made = True
-            log.info(f"compiling the tokenizer's kernels {_HOW_OFTEN} (about 10 s)")
+            log.info(f"compiling the tokenizer's kernels {_HOW_OFTEN} (about 15 s)")
 
     def on_end(self, event: event.Event) -> None:
         pass
