@@ -17,8 +17,10 @@ def touched(path):
     """The file with a new modification time, and then with the old one again."""
     before = path.stat()
     os.utime(path, (time.time(), time.time()))
-    yield
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    try:
+        yield
+    finally:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_a_second_run_has_nothing_to_do(finished):
@@ -75,7 +77,7 @@ def test_options_of_the_call_re_run_nothing(finished, option):
         "data/tokenizer/vocab.json": TOKENIZED - {"train_tokenizer"},
         "data/tokens/train.npy": TRAINED,
         "data/tokens/valid.npy": TRAINED,
-        "results/model.pt": {"evaluate", "sample"},
+        "results/model.pt": {"report_pages", "evaluate", "sample"},
         "results/metrics.csv": {"plot"},
         "results/samples.txt": set(),
     }.items(),
