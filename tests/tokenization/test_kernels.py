@@ -1,0 +1,358 @@
+"""Each kernel against a few lines of obvious Python."""
+
+import heapq
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minlm.tokenization.kernels import encoding, merging, scan, word_table
+from minlm.tokenization.kernels.compiler import bytes_between, kernel, load8, lowest_bit, num_bits
+from minlm.tokenization.kernels.counting import add_counts
+
+PADDING = 64
+TABLES = scan.scan_tables([])
+
+
+def padded(text: bytes, filler: bytes = b"\0") -> np.ndarray:
+    return np.frombuffer(text + filler * PADDING, dtype=np.uint8).copy()
+
+
+def bits(row: np.ndarray, size: int) -> list[int]:
+    """The numbers of the bits that are set."""
+    return [i for i in range(size) if int(row[i >> 6]) >> (i & 63) & 1]
+
+
+def empty_masks(size: int) -> np.ndarray:
+    masks = scan.scan_masks(size)
+    masks[:] = 0
+    return masks
+
+
+# What the processor does
+
+
+@kernel
+def call_load8(array, index):
+    return load8(array, index)
+
+
+@kernel
+def call_bytes_between(array, index, low, high):
+    return bytes_between(array, index, low, high)
+
+
+@kernel
+def call_bits(mask):
+    return lowest_bit(mask), num_bits(mask)
+
+
+@given(st.binary(min_size=72, max_size=100), st.integers(0, 8), st.integers(0, 255), st.integers(0, 255))
+def test_instructions(text, index, low, high):
+    low, high = sorted((low, high))
+    array = np.frombuffer(text, dtype=np.uint8).copy()
+    assert call_load8(array, index) == int.from_bytes(text[index : index + 8], "little", signed=True)
+    mask = call_bytes_between(array, index, low, high)
+    assert mask & (1 << 64) - 1 == sum(1 << k for k in range(64) if low <= text[index + k] <= high)
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+def test_bits_of_a_number(mask):
+    binary = f"{mask % (1 << 64):064b}"[::-1]
+    assert call_bits(mask) == (binary.find("1") if mask else 64, binary.count("1"))
+
+
+# Masks
+
+
+@given(st.integers(0, 200), st.integers(0, 130), st.integers(0, 300))
+def test_bits_of_masks(first, count, asked):
+    masks = empty_masks(400)
+    scan.set_bits(masks, scan.DIGIT, first, count)
+    assert bits(masks[scan.DIGIT], 400) == list(range(first, first + count))
+    assert scan.get_bit(masks, scan.DIGIT, asked) == (first <= asked < first + count)
+    masks[:] = -1
+    scan.clear_bits(masks, scan.WHITE, first, count)
+    assert bits(~masks[scan.WHITE], 400) == list(range(first, first + count))
+    assert bits(masks[scan.LETTER], 400) == list(range(400))
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_list_bits(is_set):
+    masks = empty_masks(len(is_set))
+    masks[0] = -1  # what stands behind the end is not asked for
+    for i, value in enumerate(is_set):
+        if not value:
+            scan.clear_bits(masks, 0, i, 1)
+    places = np.empty(len(is_set) + 9, dtype=np.int64)
+    count = scan.list_bits(masks[0], len(is_set), places)
+    assert places[: count + 1].tolist() == [*(i for i, value in enumerate(is_set) if value), len(is_set)]
+
+
+ascii_texts = st.lists(st.sampled_from(list(map(chr, range(128)))), max_size=200).map(
+    lambda parts: "".join(parts).encode()
+)
+
+
+@given(ascii_texts | st.binary(max_size=200))
+def test_find_kinds(text):
+    masks = scan.scan_masks(len(text))
+    scan.find_kinds(padded(text, b"a"), len(text), masks)
+    for row, pattern in ((scan.LETTER, rb"[a-zA-Z]"), (scan.DIGIT, rb"[0-9]"), (scan.WHITE, rb"[ \t\n\r\f\v]")):
+        expected = [match.start() for match in regex.finditer(pattern, text)]
+        assert bits(masks[row], len(text)) == expected
+    assert bits(masks[scan.RARE], len(text)) == [i for i, byte in enumerate(text) if byte >= 128 or byte == ord("'")]
+    assert bits(masks[scan.WHITE], 64 * (len(text) // 64 + 2))[-1] == 64 * (len(text) // 64 + 2) - 1
+
+
+SPECIALS = [b"<a>", b"<a><b>", b"<b>", b"aa", b"\xc3\xa9x"]
+
+
+@given(st.lists(st.sampled_from([*SPECIALS, b"<a", b">", b"a", b" " * 61, b"x"]), max_size=30).map(b"".join))
+def test_find_specials(text):
+    tables = scan.scan_tables(SPECIALS)
+    masks, found = scan.scan_masks(len(text)), np.empty(len(text) + 9, dtype=np.int64)
+    array = padded(text)
+    scan.find_kinds(array, len(text), masks)
+    count = scan.find_specials(array, len(text), tables.specials, tables.special_bounds, masks, found)
+    longest_first = b"|".join(regex.escape(token) for token in sorted(SPECIALS, key=len, reverse=True))
+    expected = [match.span() for match in regex.finditer(longest_first, text)]
+    assert found[: 2 * count].reshape(-1, 2).tolist() == [list(span) for span in expected]
+    inside = {place for span in expected for place in range(*span)}
+    assert inside <= set(bits(masks[scan.WHITE], len(text)))
+    assert not inside & set(bits(masks[scan.LETTER] | masks[scan.RARE] | masks[scan.DIGIT], len(text)))
+
+
+@given(st.binary(min_size=1, max_size=5).map(lambda text: bytes([text[0] | 0x80]) + text[1:]))
+def test_decode_any_bytes(text):
+    lengths = [n for n in range(2, 5) if _is_character(text[:n])]
+    expected = (ord(text[: lengths[0]].decode()), lengths[0]) if lengths else (scan.INVALID, 1)
+    assert scan.decode(padded(text), 0, len(text)) == expected
+
+
+def _is_character(text: bytes) -> bool:
+    try:
+        return len(text.decode()) == 1
+    except UnicodeDecodeError:
+        return False
+
+
+@given(st.characters(min_codepoint=128, exclude_categories=["Cs"]))
+def test_decode_characters(character):
+    text = character.encode()
+    assert scan.decode(padded(text), 0, len(text)) == (ord(character), len(text))
+    assert scan.decode(padded(text), 0, len(text) - 1) == (scan.INVALID, 1)  # cut short
+
+
+broken = st.lists(st.text(max_size=5).map(str.encode) | st.binary(max_size=3) | st.just(b"a" * 60), max_size=8).map(
+    b"".join
+)
+
+
+@given(broken)
+def test_look_at_rare(text):
+    masks, array = scan.scan_masks(len(text)), padded(text)
+    scan.find_kinds(array, len(text), masks)
+    outcome = scan.look_at_rare(array, len(text), False, TABLES.character_kinds, masks)
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError as error:
+        decoded, invalid = "", -1 - error.start
+    else:
+        invalid = 0
+    assert outcome == invalid
+    if invalid:
+        return
+    for row, pattern in ((scan.LETTER, r"\p{L}"), (scan.DIGIT, r"\p{N}"), (scan.WHITE, r"\s")):
+        spans = [len(decoded[:i].encode()) for i in range(len(decoded) + 1)]
+        kinds = [bool(regex.match(pattern, c)) for c in decoded]
+        expected = [i for k, (start, end) in enumerate(pairwise(spans)) if kinds[k] for i in range(start, end)]
+        assert bits(masks[row], len(text)) == expected
+
+
+@given(st.text(st.sampled_from("ab1.- \n\t'sdlrve") | st.characters(exclude_categories=["Cs"]), max_size=150))
+def test_rules_and_corrections(text):
+    """The rules alone are right for text without what is rare; the corrections make them right for all."""
+    whole = text.encode()
+    masks, array = scan.scan_masks(len(whole)), padded(whole)
+    scan.find_kinds(array, len(whole), masks)
+    scan.look_at_rare(array, len(whole), False, TABLES.character_kinds, masks)
+    scan.apply_rules(array, len(whole), masks)
+    words = regex.findall(r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", text)
+    starts = np.cumsum([0, *(len(word.encode()) for word in words)]).tolist()[:-1]
+    if text.isascii():
+        assert bits(masks[scan.STARTS], len(whole)) == starts  # without contractions
+    scan.correct_rare(array, len(whole), masks)
+    words = regex.findall(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", text)
+    starts = np.cumsum([0, *(len(word.encode()) for word in words)]).tolist()[:-1]
+    assert bits(masks[scan.STARTS], len(whole)) == starts
+
+
+# The table of words
+
+words_of_all_lengths = st.binary(max_size=40) | st.sampled_from([b"\0" * n for n in range(20)])
+word_lists = st.lists(words_of_all_lengths.filter(bool), max_size=40)
+
+
+def arrays_of(words: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    return padded(b"".join(words)), np.cumsum([0, *map(len, words)], dtype=np.int64)
+
+
+@given(st.binary(max_size=50), st.integers(0, 20))
+def test_word_key(text, start):
+    array = padded(b"." * start + text, b"\xee")
+    low, high = word_table.word_key(array, start, len(text))
+    if len(text) <= 15:
+        assert low == int.from_bytes(text[:8].ljust(8, b"\0"), "little", signed=True)
+        assert high == int.from_bytes(text[8:].ljust(7, b"\0") + bytes([len(text)]), "little")
+    else:
+        assert (low, high) == word_table.word_key(padded(text), 0, len(text))
+        assert high == word_table.LONG | len(text)
+
+
+@given(word_lists)
+def test_find_and_insert_and_move(words):
+    text, bounds = arrays_of(words)
+    table, larger = np.zeros((128, 4), dtype=np.int64), np.zeros((256, 4), dtype=np.int64)
+    pool, used = np.zeros(4000, dtype=np.uint8), np.zeros(4, dtype=np.int64)
+
+    def slot_of(k, table):
+        low, high = word_table.word_key(text, bounds[k], bounds[k + 1] - bounds[k])
+        first = word_table.first_slot(low, high, table)
+        return low, high, word_table.find_further(low, high, first, text, bounds[k], table, pool)
+
+    known: dict[bytes, int] = {}
+    for k, word in enumerate(words):
+        low, high, slot = slot_of(k, table)
+        assert (table[slot, word_table.KEY_HIGH] != 0) == (word in known)
+        if word not in known:
+            word_table.insert(low, high, slot, text, bounds[k], table, pool, used)
+            table[slot, word_table.VALUE] = known[word] = k + 1
+        assert table[slot, word_table.VALUE] == known[word]
+    assert used[word_table.NUM_ENTRIES] == len(known)
+    assert used[word_table.POOL_BYTES] == sum(len(word) for word in known if len(word) > 15)
+    word_table.move_entries(table, np.flatnonzero(table[:, word_table.KEY_HIGH]), larger)
+    for k, word in enumerate(words):
+        assert larger[slot_of(k, larger)[2], word_table.VALUE] == known[word]
+
+
+def test_long_words_with_the_same_key_are_told_apart():
+    words = [b"x" * 20, b"y" * 20]
+    text, bounds = arrays_of(words)
+    table, pool, used = np.zeros((8, 4), dtype=np.int64), np.zeros(100, dtype=np.uint8), np.zeros(4, dtype=np.int64)
+    high = word_table.LONG | 20
+    slots = []
+    for start in bounds[:2]:
+        slots.append(word_table.find_further(7, high, 7, text, start, table, pool))
+        word_table.insert(7, high, slots[-1], text, start, table, pool, used)
+    assert slots == [7, 0]
+    assert [word_table.find_further(7, high, 7, text, start, table, pool) for start in bounds[:2]] == slots
+
+
+@given(word_lists, st.integers(1, 5))
+def test_add_counts(words, amount):
+    text, bounds = arrays_of(words)
+    table, keys = np.zeros((1024, 4), dtype=np.int64), np.empty((word_table.BATCH, 3), dtype=np.int64)
+    pool, used = np.zeros(8000, dtype=np.uint8), np.zeros(4, dtype=np.int64)
+    for amounts in ([amount], [*range(1, len(words) + 1), 0, 0]):
+        array = np.array(amounts, dtype=np.int64)
+        assert add_counts(text, bounds, 0, len(words), array, table, pool, used, keys) == len(words)
+    expected: dict[bytes, int] = {}
+    for k, word in enumerate(words):
+        expected[word] = expected.get(word, 0) + amount + k + 1
+    assert sorted(table[table[:, word_table.KEY_HIGH] != 0, word_table.VALUE]) == sorted(expected.values())
+
+
+def test_add_counts_says_what_is_done_when_there_is_no_room():
+    text, bounds = arrays_of([b"%d" % k for k in range(1000)])
+    table, keys = np.zeros((1024, 4), dtype=np.int64), np.empty((word_table.BATCH, 3), dtype=np.int64)
+    used = np.zeros(4, dtype=np.int64)
+    pool, once = np.zeros(8000, dtype=np.uint8), np.ones(1, dtype=np.int64)
+    done = add_counts(text, bounds, 0, 1000, once, table, pool, used, keys)
+    assert 0 < done < 1000
+    assert used[word_table.NUM_ENTRIES] == table[:, word_table.VALUE].sum() == done
+
+
+# Encoding
+
+some_merges = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=25, unique=True)
+
+
+def pairs_of(merges: list[tuple[int, int]]) -> np.ndarray:
+    """Merge k of ids makes the id 10 + k."""
+    lefts, rights = np.array(merges, dtype=np.int64).reshape(-1, 2).T.copy()
+    pairs = np.full((64, 2), -1, dtype=np.int64)
+    encoding.fill_pairs(lefts, rights, np.arange(10, 10 + len(merges)), pairs)
+    return pairs
+
+
+@given(some_merges)
+def test_find_merge(merges):
+    pairs = pairs_of(merges)
+    for pair in [(i, j) for i in range(31) for j in range(31)]:
+        rank = merges.index(pair) if pair in merges else None
+        assert encoding.find_merge(*pair, pairs) == (encoding.NO_MERGE if rank is None else rank << 32 | 10 + rank)
+
+
+def merged_one_by_one(ids: list[int], merges: list[tuple[int, int]]) -> list[int]:
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    while found := [(ranks[pair], place) for place, pair in enumerate(pairwise(ids)) if pair in ranks]:
+        rank, place = min(found)
+        ids = [*ids[:place], 10 + rank, *ids[place + 2 :]]
+    return ids
+
+
+@pytest.mark.parametrize("merge", ["by_looking", "with_heap"])
+def test_merging_a_word(merge):
+    @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), some_merges)
+    def check(ids, merges):
+        merges = [(left, right) for left, right in merges if max(left, right) < 4 or max(left, right) >= 10]
+        work, heap = np.empty((4, len(ids)), dtype=np.int64), np.empty(2 * len(ids), dtype=np.int64)
+        work[encoding.ID] = ids
+        if merge == "by_looking":
+            count = encoding.merge_by_looking(len(ids), pairs_of(merges), work)
+        else:
+            count = encoding.merge_with_heap(len(ids), pairs_of(merges), work, heap)
+        assert work[encoding.ID, :count].tolist() == merged_one_by_one(ids, merges)
+
+    check()
+
+
+@given(st.lists(st.integers(0, 1 << 60), max_size=50))
+def test_the_heap_gives_the_least(candidates):
+    heap, size = np.empty(60, dtype=np.int64), len(candidates)
+    heapq.heapify(candidates)
+    heap[:size] = candidates
+    for expected in sorted(candidates):
+        assert heap[0] == expected
+        size = encoding.pop(heap, size)
+    assert size == 0
+
+
+# Learning
+
+
+@given(word_lists)
+def test_place_words(words):
+    joined, offsets = arrays_of(words)
+    size = sum(map(len, words)) + len(words) + 1
+    text, places = np.empty(size, dtype=np.uint8), np.empty((size, 4), dtype=np.int32)
+    merging.place_words(joined, offsets, text, places)
+    assert text.tobytes() == b"\0" + b"".join(word + b"\0" for word in words)
+    tokens = [merging.GAP, *(token for word in words for token in (*word, merging.GAP))]
+    assert places[:, merging.TOKEN].tolist() == tokens
+    assert places[1:, merging.LEFT].tolist() == list(range(size - 1))
+    assert set(places[:, merging.PAIR].tolist()) == {merging.NO_PAIR}
+    numbers = [k for k, word in enumerate(words) for _ in word]
+    assert places[places[:, merging.TOKEN] != merging.GAP, merging.WORD].tolist() == numbers
+
+
+@given(st.binary(min_size=1, max_size=12), st.binary(min_size=1, max_size=12))
+def test_compare_tokens(first, second):
+    tokens = np.zeros((5, 2), dtype=np.int64)
+    tokens[merging.START], tokens[merging.LENGTH] = [0, len(first)], [len(first), len(second)]
+    order = merging.compare_tokens(0, 1, padded(first + second), tokens)
+    assert (order > 0, order < 0) == (first > second, first < second)
