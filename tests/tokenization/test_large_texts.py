@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from published import END
 
+from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer, text
 from minlm.tokenization.backends import Options
 from minlm.tokenization.counting import count_words
@@ -70,26 +71,26 @@ def test_a_vocabulary_beyond_16_bits(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_file_beyond_32_bits(trained, tmp_path):
-    """4.4 GB: a gap of zeros, which a file system need not store, and text on either side."""
-    size = 4_400_000_000
-    document = f"the last document{END}".encode()
+def test_a_file_beyond_32_bits(trained, bible, tmp_path):
+    """4.4 GB, generated: the same text again and again, and another at the end."""
+    repeated = (bible * (MEGABYTES // len(bible))).encode()
+    times = 4_400_000_000 // len(repeated)
+    last = f"the very last document{END}"
     with open(tmp_path / "a.txt", "wb") as file:
-        file.write(f"the first{END}".encode())
-        for place in range(10_000_000, size, 10_000_000):  # words that end
-            file.seek(place)
-            file.write(f" a{END}".encode())
-        file.seek(size)
-        file.write(document)
-    counts = count_words([tmp_path / "a.txt"], [END], Options(shard=(440, 440))).as_dict()
-    assert counts[b" last"] == 1
-    (made,) = encode_files(trained, [tmp_path / "a.txt"], tmp_path, None, Options(shard=(439, 440)))
-    assert made.num_bytes < 21_000_000
-    (made,) = encode_files(trained, [tmp_path / "a.txt"], tmp_path, "uint16")
-    ids = np.load(made.path, mmap_mode="r")
-    assert ids[-len(trained.encode(document.decode())) :].tolist() == trained.encode(document.decode())
-    assert np.count_nonzero(ids == 256) == 1 + 439 + 1
+        for _ in range(times):
+            file.write(repeated)
+        file.write(last.encode())
+    (tmp_path / "once.txt").write_bytes(repeated)
+    once = count_words([tmp_path / "once.txt"], [END]).as_dict()
+    ends = dict.fromkeys(map(str.encode, find_words(last.removesuffix(END))), 1)
+    expected = {word: times * once.get(word, 0) + ends.get(word, 0) for word in once | ends}
+    assert count_words([tmp_path / "a.txt"], [END]).as_dict() == expected
+    (made,) = encode_files(trained, [tmp_path / "a.txt"], tmp_path, None, Options(shard=(440, 440)))
+    assert made.num_bytes < 2 * MEGABYTES
+    ids = trained.encode(last)
+    assert np.load(made.path)[-len(ids) :].tolist() == ids
     with open(tmp_path / "a.txt", "ab") as file:
         file.write(b"\xff")
-    with pytest.raises(Exception, match=f"offset {size + len(document)}"):
-        count_words([tmp_path / "a.txt"], [END])
+    size = (tmp_path / "a.txt").stat().st_size
+    with pytest.raises(MinlmError, match=rf"at offset {size - 1}\."):
+        list(encode_files(trained, [tmp_path / "a.txt"], tmp_path, None, Options(shard=(440, 440))))
