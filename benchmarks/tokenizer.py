@@ -119,8 +119,8 @@ def train_rows(path: Path, folder: Path, installed: list[str], rounds: int) -> l
     return compare(path, "train to 10,000", contestants, limits)
 
 
-def encode_rows(path: Path, folder: Path, installed: list[str], rounds: int) -> list[str]:
-    """Text → .npy."""
+def encode_rows(path: Path, folder: Path, installed: list[str], rounds: int) -> tuple[list[str], list[str]]:
+    """Text → .npy. Returns rows, and lines on whose ids differ."""
     encoders = jobs.Encoders(folder)
     encoders.load_peers(installed)
     contestants = {"minlm": Contestant("minlm", encoders.minlm, path)}
@@ -135,12 +135,13 @@ def encode_rows(path: Path, folder: Path, installed: list[str], rounds: int) -> 
     if "tokenizers" in installed:
         contestants["tokenizers"] = Contestant("tokenizers, on 2 MB", encoders.huggingface, parts["tokenizers"])
     take_turns(contestants, rounds)
+    notes = []
     for text in [*parts.values(), path]:
         encoders.minlm(text)
-        encoders.check_equal(text)
+        notes += encoders.differences(text)
     limits = {"gigatoken": (0.85, 1.0), "fresh": (1.3, None), "tiktoken": (10, None), "tokenizers": (80, None)}
     rows = compare(path, "encode to .npy", contestants, limits)
-    return rows + (short_rows(path, encoders, rounds) if "tiktoken" in installed else [])
+    return rows + (short_rows(path, encoders, rounds) if "tiktoken" in installed else []), notes
 
 
 def compare(
@@ -226,6 +227,7 @@ def main() -> None:
         lines.append("There is one core only, so 2 threads are left out.\n")
     peers = ", ".join(f"{name} {version(name)}" for name in ["numba", *installed])
     lines += [f"{options.rounds} rounds, medians (slowest–fastest); {peers}.", "", HEADER]
+    notes: list[str] = []
     os.sched_setaffinity(0, CORES[:1])
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
@@ -235,10 +237,12 @@ def main() -> None:
             if options.num_bytes:
                 path = part_of(path, options.num_bytes, folder)
             lines += train_rows(path, folder, installed, options.rounds)
-            lines += encode_rows(path, folder, installed, options.rounds)
+            rows, more = encode_rows(path, folder, installed, options.rounds)
+            lines += rows
+            notes += more
             if options.memory:
                 lines += memory_rows(path, folder)
-        lines += start_rows(folder, options.rounds)
+        lines += [*start_rows(folder, options.rounds), "", *notes]
     print("\n".join(lines))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text("\n".join(lines) + "\n")
