@@ -135,10 +135,9 @@ def encode_rows(path: Path, folder: Path, installed: list[str], rounds: int) -> 
     if "tokenizers" in installed:
         contestants["tokenizers"] = Contestant("tokenizers, on 2 MB", encoders.huggingface, parts["tokenizers"])
     take_turns(contestants, rounds)
-    notes = []
-    for text in [*parts.values(), path]:
-        encoders.minlm(text)
-        notes += encoders.differences(text)
+    for part in parts.values():
+        encoders.minlm(part)
+    notes = [line for text in [*parts.values(), path] for line in encoders.differences(text)]
     limits = {"gigatoken": (0.85, 1.0), "fresh": (1.3, None), "tiktoken": (10, None), "tokenizers": (80, None)}
     rows = compare(path, "encode to .npy", contestants, limits)
     return rows + (short_rows(path, encoders, rounds) if "tiktoken" in installed else []), notes
@@ -238,8 +237,7 @@ def main() -> None:
                 path = part_of(path, options.num_bytes, folder)
             lines += train_rows(path, folder, installed, options.rounds)
             rows, more = encode_rows(path, folder, installed, options.rounds)
-            lines += rows
-            notes += more
+            lines, notes = lines + rows, notes + more
             if options.memory:
                 lines += memory_rows(path, folder)
         lines += [*start_rows(folder, options.rounds), "", *notes]

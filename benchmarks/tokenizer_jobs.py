@@ -131,9 +131,7 @@ class Encoders:
 
     def huggingface(self, path: Path) -> None:
         """A batch of documents."""
-        *documents, last = read(path).split(SEPARATOR)
-        texts = [f"{document}{SEPARATOR}" for document in documents] + ([last] if last else [])
-        ids = [encoding.ids for encoding in self.huggingface_tokenizer.encode_batch_fast(texts)]
+        ids = [encoding.ids for encoding in self.huggingface_tokenizer.encode_batch_fast(documents_of(path))]
         self._save("tokenizers", path, np.concatenate([np.array(part, dtype=np.uint16) for part in ids]))
 
     def _save(self, name: str, path: Path, ids: np.ndarray) -> None:
@@ -147,15 +145,16 @@ class Encoders:
         Libraries know different versions of Unicode, so that a new letter is none for some. Where ids differ, minlm's
         must be those of the reference in plain Python, which takes its words from `regex`.
         """
-        lines, ours = [], self._documents("minlm", path)
+        lines, ours, texts = [], self._documents("minlm", path), documents_of(path)
         reference = BPETokenizer.from_files(*self.files, [SEPARATOR], backend="python")
         for name in PEERS:
             if not (self.folder / name / f"{path.stem}.npy").exists():
                 continue
             theirs = self._documents(name, path)
-            pairs = zip(ours, theirs, strict=False)
-            others = [one.tolist() for one, other in pairs if not np.array_equal(one, other)]
-            if len(ours) != len(theirs) or any(reference.encode(self.tokenizer.decode(ids)) != ids for ids in others):
+            if not len(ours) == len(theirs) == len(texts):
+                raise SystemExit(f"{path}: {name} and minlm do not have the same documents")
+            others = [index for index, ids in enumerate(ours) if not np.array_equal(ids, theirs[index])]
+            if any(reference.encode(texts[index]) != ours[index].tolist() for index in others):
                 raise SystemExit(f"{path}: {name} and minlm give different ids, and minlm's are not the reference's")
             if others:
                 lines.append(
@@ -166,7 +165,8 @@ class Encoders:
 
     def _documents(self, name: str, path: Path) -> list[np.ndarray]:
         ids = np.load(self.folder / name / f"{path.stem}.npy")
-        return np.split(ids, np.flatnonzero(ids == self.tokenizer.encode(SEPARATOR)[0]) + 1)
+        *documents, rest = np.split(ids, np.flatnonzero(ids == self.tokenizer.encode(SEPARATOR)[0]) + 1)
+        return [*documents, rest] if len(rest) else documents
 
 
 def first_text(folder: Path, kernel_folder: Path | None) -> float:
@@ -190,3 +190,9 @@ def run_python(code: str, *arguments: object, **environment: str) -> str:
 
 def read(path: Path) -> str:
     return path.read_bytes().decode()
+
+
+def documents_of(path: Path) -> list[str]:
+    """The documents of a text, each with the separator behind it."""
+    *documents, rest = read(path).split(SEPARATOR)
+    return [f"{document}{SEPARATOR}" for document in documents] + ([rest] if rest else [])
