@@ -8,6 +8,7 @@ words. The same installation gives the same texts.
 import random
 import re
 import sysconfig
+import unicodedata
 from pathlib import Path
 
 SITE = Path(sysconfig.get_paths()["purelib"])
@@ -45,7 +46,7 @@ def code(path: Path, num_bytes: int = 60_000_000) -> Path:
         for file in sorted(SITE.rglob("*.py")):
             if "pythonbible" not in str(file) and size < num_bytes:
                 text = file.read_text(encoding="utf-8", errors="ignore")
-                if text and SEPARATOR not in text:
+                if text and SEPARATOR not in text and _is_known(text):
                     documents.append(text)
                     size += len(text.encode())
         _write(path, documents)
@@ -70,8 +71,14 @@ def _non_ascii_lines() -> list[str]:
         if "pythonbible" not in str(file):
             text = file.read_text(encoding="utf-8", errors="ignore")
             if not text.isascii():
-                lines += [line for line in text.splitlines() if not line.isascii() and len(line) < 2000]
+                lines += [
+                    line for line in text.splitlines() if not line.isascii() and len(line) < 2000 and _is_known(line)
+                ]
     return lines
+
+
+def _is_known(text: str) -> bool:
+    return text.isascii() or all(unicodedata.category(character) != "Cn" for character in set(text))
 
 
 def _write(path: Path, documents: list[str]) -> None:

@@ -12,7 +12,7 @@ from minlm.tokenization.kernels.counting import add_counts
 from minlm.tokenization.text import InvalidUtf8
 from minlm.tokenization.word_counts import WordCounts
 
-FIRST_CAPACITY = 1 << 12  # entries of a new word table
+FIRST_CAPACITY = 1 << 17  # entries of a new word table; 4 MB
 MAX_CAPACITY = 1 << 19  # entries of the word cache when it is emptied: 16 MB for each thread, and as much for pools
 MERGES_AT_ONCE = 64  # between two reports of progress
 
@@ -53,12 +53,12 @@ class _WordTable:
     def is_full(self) -> bool:
         return 2 * (int(self.used[word_table.NUM_ENTRIES]) + word_table.BATCH) > len(self.table)
 
-    def grow(self) -> None:
-        """Twice the capacity. Entries of great value (of counts: the frequent words) are moved first."""
+    def grow(self, largest_first: bool) -> None:
+        """Twice the capacity. Entries of the largest or smallest VALUE are moved first and get the best places."""
         larger = np.zeros((2 * len(self.table), 4), dtype=np.int64)
         taken = np.flatnonzero(self.table[:, word_table.KEY_HIGH])
-        order = taken[np.argsort(-self.table[taken, word_table.VALUE], kind="stable")]
-        word_table.move_entries(self.table, order, larger)
+        order = taken[np.argsort(self.table[taken, word_table.VALUE], kind="stable")]
+        word_table.move_entries(self.table, order[::-1].copy() if largest_first else order, larger)
         self.table = larger
 
 
@@ -96,7 +96,7 @@ class WordCounter:
             if done == num_words:
                 return
             if words.is_full():
-                words.grow()
+                words.grow(largest_first=True)  # frequent words
             else:
                 batch = bounds[min(done + word_table.BATCH, num_words)] - bounds[done]
                 words.pool = np.append(words.pool, np.empty(len(words.pool) + batch, dtype=np.uint8))
@@ -237,7 +237,7 @@ class WordEncoder:
         if longest > self._work.shape[1]:
             self._make_work_space(2 * longest)
         elif self._words.is_full() and len(self._words.table) < MAX_CAPACITY:
-            self._words.grow()
+            self._words.grow(largest_first=False)  # words of one id, which are frequent
         else:
             num_out = self._words.used[encoding.NUM_OUT]
             self._start_cache()
@@ -248,7 +248,7 @@ def _use_all_kernels() -> None:
     counter = WordCounter(["<|endoftext|>"])
     counter.add_text(b"the quick brown fox")
     counter.add_counts(counter.counts())
-    counter._words.grow()
+    counter._words.grow(largest_first=True)
     learn_merges(counter.counts(), 3, lambda merges: None)
     WordEncoder(range(256), [(104, 101, 256)], {"<|endoftext|>": 257}).encode(b"the lazy dog")
 

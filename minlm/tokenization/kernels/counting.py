@@ -1,6 +1,6 @@
 """Counting words: the VALUE of an entry is how often its word occurs."""
 
-from minlm.tokenization.kernels.compiler import kernel
+from minlm.tokenization.kernels.compiler import kernel, stay_apart
 from minlm.tokenization.kernels.word_table import (
     BATCH,
     KEY_HIGH,
@@ -49,6 +49,7 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
 @kernel
 def find_or_insert(low, high, slot, text, start, table, pool, used):
     """The entry of a word, which is made if need be."""
+    stay_apart()
     slot = find_further(low, high, slot, text, start, table, pool)
     if table[slot, KEY_HIGH] == 0:
         insert(low, high, slot, text, start, table, pool, used)

@@ -7,7 +7,7 @@ word is long.
 
 import numpy as np
 
-from minlm.tokenization.kernels.compiler import kernel
+from minlm.tokenization.kernels.compiler import kernel, stay_apart
 from minlm.tokenization.kernels.word_table import (
     BATCH,
     KEY_HIGH,
@@ -129,6 +129,7 @@ def find_or_encode(low, high, slot, text, start, end, byte_ids, pairs, table, po
     Or `NO_ROOM` and 0 if the work space is too small; or `NO_ENTRY` and the number of ids, in work[ID], if the word is
     too long to be kept.
     """
+    stay_apart()
     slot = find_further(low, high, slot, text, start, table, pool)
     if table[slot, KEY_HIGH] != 0:
         return slot, 0

@@ -67,7 +67,7 @@ def find_further(low, high, slot, text, start, table, pool):
     """The entry of a word at its first slot or behind it, or the free one where it belongs.
 
     Nearly all words are found at the first slot. Callers look there themselves and leave the rest to a function that
-    is too long to be compiled into their loop, which halves the time of that loop.
+    stays apart from their loop.
     """
     slot = find_key(low, high, slot, table)
     while high < 0 and table[slot, KEY_HIGH] != 0:
