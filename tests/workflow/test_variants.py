@@ -98,7 +98,7 @@ def test_a_variant_that_parts_from_the_main_run_is_computed(finished_with_varian
     samples = finished_with_variants.folder / "results/experiments/base/samples.txt"
     assert not samples.is_symlink()
     assert (finished_with_variants.folder / "results/samples.txt").read_bytes() == before
-    assert jobs(finished_with_variants)["link"] == 1  # back to the configuration of before: a link again
+    assert jobs(finished_with_variants)["link"] == 2  # back to the configuration of before: samples and metrics, linked
 
 
 @pytest.fixture(scope="module")
