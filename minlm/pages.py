@@ -39,6 +39,14 @@ def text(plain: str) -> str:
     return html.escape(plain)
 
 
+def spell_token(token: bytes) -> str:
+    """A token's bytes as plain text; in hexadecimal if they are no whole characters."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return "".join(f"⟨{byte:02x}⟩" for byte in token)
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[str] = (), best: int = -1) -> str:
     """A table of plain text.
 

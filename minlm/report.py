@@ -41,11 +41,7 @@ def write_tokenizer_page(path: str | Path, tokenizer: BPETokenizer, texts: Seque
 
 
 def _shown(token: bytes) -> str:
-    """A token as HTML; bytes that are no whole character in hexadecimal."""
-    try:
-        return pages.text(token.decode())
-    except UnicodeDecodeError:
-        return pages.text("".join(f"⟨{byte:02x}⟩" for byte in token))
+    return pages.text(pages.spell_token(token))
 
 
 def write_environment_page(path: str | Path) -> None:

@@ -1,0 +1,225 @@
+// What the page does: ask for a text, show its tokens as they come, tell about each of them.
+
+const find = (id) => document.getElementById(id);
+const form = find("form"), text = find("text"), card = find("card");
+const BITS_OF_FULL_COLOR = 10; // for a token that had one chance in 1,024, or less
+
+// --- asking ----------------------------------------------------------------------------------------------------------
+
+let running = null; // the AbortController of the request under way
+let count = 0; // of tokens in the text
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!running) write();
+});
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+});
+find("stop").addEventListener("click", () => running?.abort()); // the server sees the connection close
+find("keep-seed").addEventListener("click", () => { form.seed.value = text.dataset.seed; });
+for (const name of ["temperature", "top_p"]) {
+  const show = () => { find(`${name}-value`).value = Number(form[name].value).toFixed(2); };
+  form[name].addEventListener("input", show);
+  show(); // a browser may have kept the value of an earlier visit
+}
+
+async function write() {
+  running = new AbortController();
+  clear();
+  setBusy(true);
+  try {
+    const response = await fetch("/write", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      signal: running.signal,
+      body: JSON.stringify({
+        prompt: form.prompt.value,
+        temperature: Number(form.temperature.value),
+        top_p: Number(form.top_p.value),
+        max_tokens: Number(form.max_tokens.value),
+        seed: form.seed.value === "" ? undefined : Number(form.seed.value), // left out: another each time
+      }),
+    });
+    if (!response.ok) throw new Error((await response.json()).error);
+    let event = null;
+    for await (event of events(response.body)) handle[event.type](event);
+    if (event?.type !== "end") throw new TypeError("the answer broke off");
+  } catch (error) {
+    if (error.name === "AbortError") say(`Stopped after ${plural(count, "token")}.`);
+    // fetch says TypeError when the connection fails
+    else complain(error instanceof TypeError ? "The server does not answer. Is nlm-serve still running?" : error.message);
+  } finally {
+    running = null;
+    setBusy(false);
+  }
+}
+
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}
+
+// --- showing ---------------------------------------------------------------------------------------------------------
+
+let unfinished = []; // tokens that ended inside a character
+
+const handle = {
+  waiting({ in_front }) { say(`Waiting: ${in_front} in front of you.`); },
+  start({ seed, prompt_tokens, context_length }) {
+    say("Writing …");
+    text.dataset.seed = seed;
+    text.append(element("span", "prompt-text", form.prompt.value));
+    for (const id of ["text", "legend"]) find(id).hidden = false;
+    find("hint").hidden = prompt_tokens <= context_length;
+    find("hint").textContent = `The prompt has ${prompt_tokens} tokens; the model sees the last ${context_length} of them.`;
+  },
+  token(token) {
+    count += 1;
+    unfinished.push(token);
+    if (token.text !== "") addSpan(token.text);
+  },
+  rest(rest) { addSpan(rest.text); },
+  end({ tokens, seconds, ended }) {
+    const why = ended ? "the model ended the text there" : "the length was reached";
+    say(`${plural(tokens, "token")} in ${seconds.toFixed(1)} s, seed ${text.dataset.seed}; ${why}.`);
+  },
+  error({ message }) { throw new Error(message); },
+};
+
+function addSpan(characters) {
+  const atBottom = innerHeight + scrollY >= document.documentElement.scrollHeight - 4;
+  const span = element("span", "token", characters);
+  span.tokens = unfinished;
+  unfinished = [];
+  const bits = span.tokens.reduce((sum, token) => sum - Math.log2(token.probability), 0);
+  span.style.setProperty("--surprise", Math.min(bits / BITS_OF_FULL_COLOR, 1));
+  span.classList.toggle("line-end", /^\n+$/.test(characters));
+  text.append(span);
+  if (atBottom) scrollTo(0, document.documentElement.scrollHeight); // who has scrolled up reads
+}
+
+function clear() {
+  text.replaceChildren();
+  hideCard();
+  unfinished = [];
+  count = 0;
+  find("problem").hidden = find("hint").hidden = true;
+  say("");
+}
+
+function setBusy(busy) {
+  text.classList.toggle("writing", busy);
+  text.setAttribute("aria-busy", busy);
+  const [from, to] = busy ? [find("write"), find("stop")] : [find("stop"), find("write")];
+  const hadFocus = document.activeElement === from;
+  to.disabled = false;
+  from.disabled = true;
+  if (hadFocus) to.focus(); // a disabled button would lose it
+}
+
+function say(message) { find("status").textContent = message; }
+
+function complain(message) {
+  say("");
+  find("problem").textContent = message;
+  find("problem").hidden = false;
+}
+
+// --- a token in detail -----------------------------------------------------------------------------------------------
+
+let shown = null; // the span that the card is about
+
+text.addEventListener("pointerover", (event) => {
+  if (event.pointerType === "mouse") showCard(event.target.closest(".token"));
+});
+text.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") hideCard(); });
+text.addEventListener("blur", hideCard);
+document.addEventListener("click", (event) => showCard(event.target.closest?.(".token"))); // a tap beside hides it
+text.addEventListener("keydown", (event) => {
+  const spans = [...text.querySelectorAll(".token")];
+  const index = spans.indexOf(shown);
+  const target = { ArrowRight: index + 1, ArrowLeft: Math.max(index - 1, 0), Home: 0, End: spans.length - 1 }[event.key];
+  if (event.key === "Escape") hideCard();
+  if (target === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  if (spans[target]) {
+    spans[target].scrollIntoView({ block: "nearest" });
+    showCard(spans[target]);
+  }
+});
+for (const event of ["scroll", "resize"]) addEventListener(event, () => { if (shown) placeCard(); });
+
+function showCard(span) {
+  hideCard();
+  if (!span) return;
+  shown = span;
+  span.classList.add("shown");
+  const last = span.tokens.at(-1);
+  card.replaceChildren(...span.tokens.flatMap(describe));
+  if (span.tokens.length > 1) card.prepend(element("p", "note", `${span.tokens.length} tokens together:`));
+  card.append(alternatives(last));
+  card.hidden = false;
+  placeCard();
+}
+
+function hideCard() {
+  shown?.classList.remove("shown");
+  shown = null;
+  card.hidden = true;
+}
+
+function placeCard() {
+  const place = [...shown.getClientRects()].at(-1); // of its last line
+  const below = place.bottom + 8, above = place.top - card.offsetHeight - 8;
+  card.style.top = `${below + card.offsetHeight > innerHeight && above > 0 ? above : below}px`;
+  card.style.left = `${Math.max(8, Math.min(place.left, document.documentElement.clientWidth - card.offsetWidth - 8))}px`;
+}
+
+function describe(token) {
+  const line = element("p");
+  line.append(element("span", "big", percent(token.probability)), " for ", element("code", "spelling", visible(token.spelling)));
+  const place = token.alternatives.findIndex((other) => other.id === token.id);
+  const rank = ["the most probable", "the second most probable", "the third", "the fourth", "the fifth"][place];
+  return [line, element("p", "note", `token ${token.id}, ${rank ?? `not among the first ${token.alternatives.length}`}`)];
+}
+
+function alternatives(token) {
+  const table = element("table");
+  table.setAttribute("aria-label", "What the model expected most");
+  for (const other of token.alternatives) {
+    const row = table.insertRow();
+    row.classList.toggle("drawn", other.id === token.id);
+    const spelling = element("td", "spelling", visible(other.spelling));
+    spelling.style.setProperty("--share", `${100 * other.probability}%`);
+    row.append(spelling, element("td", "", percent(other.probability)));
+  }
+  return table;
+}
+
+// --- small things ----------------------------------------------------------------------------------------------------
+
+function element(tag, className = "", content = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = content;
+  return made;
+}
+
+function visible(spelling) {
+  return spelling.replaceAll(" ", "␣").replaceAll("\n", "↵").replaceAll("\r", "␍").replaceAll("\t", "⇥");
+}
+
+function percent(probability) {
+  if (probability >= 0.0001) return `${Number((100 * probability).toPrecision(3))} %`;
+  return probability > 1e-9 ? `1 in ${Math.round(1 / probability).toLocaleString("en")}` : "under 1 in a billion";
+}
+
+function plural(number, noun) { return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`; }
