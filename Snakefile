@@ -36,6 +36,8 @@ rule all:
         "results/evaluation.json",
         expand(PLOTS.values(), run=MAIN),
         PAGES.values(),
+        "results/corpus.csv",
+        "results/corpus.png",
 
 
 onstart:

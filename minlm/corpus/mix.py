@@ -6,6 +6,7 @@ documents in their new order. What is held in memory is three numbers per docume
 
 import functools
 import io
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,12 +71,14 @@ def mix_corpora(
     share: float,
     target_total_words: int | None = None,
     seed: int = 0,
+    record: str | Path | None = None,
 ) -> dict[str, Mixture]:
     """Mix (train, valid) of a base corpus with (train, valid) of the ancient books.
 
     `target_total_words` is the size of the result, 95 % of it training text. Without it each file is as large as
     its sources together; with share 0 or 1 just as large as the one source used. With share 0 and no target,
-    the base is copied as it is, and the result is empty.
+    the base is copied as it is, and the result is empty. To `record` goes, as JSON, what each source gave:
+    `{"train": {"data/tinystories/train.txt": {"words": …, "passes": …}, …}, "valid": …}`.
 
     Raises:
         MinlmError: a needed source has no words, or is not UTF-8.
@@ -88,18 +91,27 @@ def mix_corpora(
         raise MinlmError(
             f"share is {share}, but no ancient books are given: name --ancients_train and --ancients_valid"
         )
-    if share == 0 and target_total_words is None:
-        for source, output in zip(base, outputs, strict=True):
-            copy_corpus(source, output)
-        return {}
     targets: list[int | None] = [None, None]
     if target_total_words is not None:
         train_words = round(target_total_words * TRAIN_FRACTION)
         targets = [train_words, target_total_words - train_words]
-    return {
-        split: mix_files(base[i], ancients[i] if ancients else None, outputs[i], share, targets[i], seed)
-        for i, split in enumerate(("train", "valid"))
-    }
+    mixtures, given = {}, {}
+    for i, split in enumerate(("train", "valid")):
+        if share == 0 and target_total_words is None:
+            copy_corpus(base[i], outputs[i])
+            continue
+        sources = (base[i], ancients[i] if ancients else None)
+        mixtures[split] = made = mix_files(*sources, outputs[i], share, targets[i], seed)
+        words_and_passes = ((made.base_words, made.base_passes), (made.ancient_words, made.ancient_passes))
+        given[split] = {
+            str(path): {"words": words, "passes": passes}
+            for path, (words, passes) in zip(sources, words_and_passes, strict=True)
+            if path is not None
+        }
+    if record is not None:
+        with atomic_write(record) as out:
+            json.dump(given, out, indent=1)
+    return mixtures
 
 
 def copy_corpus(source: str | Path, output: str | Path) -> None:

@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="chooses the documents when not all are needed")
     parser.add_argument("--output_train", required=True, metavar="FILE", help="training text to write")
     parser.add_argument("--output_valid", required=True, metavar="FILE", help="validation text to write")
+    parser.add_argument("--output_record", metavar="FILE", help="JSON to write: how much was taken from which source")
     return parser
 
 
@@ -43,6 +44,7 @@ def _work(arguments: argparse.Namespace) -> None:
         share=arguments.share,
         target_total_words=arguments.target_total_words,
         seed=arguments.seed,
+        record=arguments.output_record,
     )
     log.info(f"wrote {arguments.output_train} and {arguments.output_valid} in {time.perf_counter() - start:.1f} s")
 

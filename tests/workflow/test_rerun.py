@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 TRAINED = {"train", "plot", "evaluate", "sample", "report_pages"}
-TOKENIZED = {"train_tokenizer", "tokenize"} | TRAINED
+TOKENIZED = {"train_tokenizer", "corpus_report", "tokenize"} | TRAINED
 MIXED = {"mix", "count_words"} | TOKENIZED
 
 
@@ -45,7 +45,7 @@ def test_each_prompt_reaches_the_samples_as_it_was_written(finished):
         "model={d_ff: 48}": TRAINED,
         "model={no_rope: true}": TRAINED,
         "tokenizer={vocab_size: 290}": TOKENIZED,
-        "tokenizer={output_dtype: int32}": TOKENIZED - {"train_tokenizer"},
+        "tokenizer={output_dtype: int32}": TOKENIZED - {"train_tokenizer", "corpus_report"},
         "corpus={target_total_words: 1000}": MIXED,
         "corpus={files: {documents: blank_line}}": {"collect_files"} | MIXED,
         # how it runs, not what it makes
@@ -72,7 +72,7 @@ def test_options_of_the_call_re_run_nothing(finished, option):
         "texts/train.txt": {"collect_files"} | MIXED,
         "data/files/train.txt": MIXED,
         "data/corpus/train.txt": MIXED - {"mix"},
-        "data/corpus/valid.txt": {"tokenize"} | TRAINED,
+        "data/corpus/valid.txt": {"corpus_report", "tokenize"} | TRAINED,
         "data/tokenizer/word_counts.npz": TOKENIZED,
         "data/tokenizer/vocab.json": TOKENIZED - {"train_tokenizer"},
         "data/tokens/train.npy": TRAINED,

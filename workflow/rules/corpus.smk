@@ -87,6 +87,7 @@ rule mix:
     output:
         train="data/{run}corpus/train.txt",
         valid="data/{run}corpus/valid.txt",
+        record="data/{run}corpus/mixture.json",
     log:
         "logs/{run}mix.log",
     benchmark:
@@ -108,4 +109,40 @@ rule mix:
     shell:
         "exec python -m minlm.scripts.mix --base_train {input.train} --base_valid {input.valid}"
         " {params.ancients} --share {params.share} {params.flags}"
-        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+        " --output_train {output.train} --output_valid {output.valid} --output_record {output.record} --log_file {log}"
+
+
+# Name and folder of the corpora to report, the mix last. Where nothing is mixed, data/corpus is the source.
+REPORTED = {CORPUS["source"]: "data/corpus"}
+if ANCIENTS["share"] > 0 or CORPUS["target_total_words"] is not None:
+    BOOKS = {"ancients": "data/ancients"} if ANCIENTS["share"] > 0 else {}
+    REPORTED = {CORPUS["source"]: f"data/{CORPUS['source']}", **BOOKS, "mix": "data/corpus"}
+
+
+rule corpus_report:
+    input:
+        texts=expand("{folder}/{split}.txt", folder=REPORTED.values(), split=["train", "valid"]),
+        record="data/corpus/mixture.json",
+        vocab="data/tokenizer/vocab.json",
+        merges="data/tokenizer/merges.txt",
+    output:
+        csv=report("results/corpus.csv", caption="../report/corpus.rst", category="Corpus"),
+        png=report("results/corpus.png", caption="../report/corpus.rst", category="Corpus"),
+    log:
+        "logs/corpus_report.log",
+    benchmark:
+        "logs/benchmarks/corpus_report.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        corpora=[f"{name}={folder}" for name, folder in REPORTED.items()],
+    message:
+        "Counting what the corpus holds."
+    shell:
+        "exec python -m minlm.scripts.corpus_report --corpora {params.corpora} --mixture {input.record}"
+        " --vocab_path {input.vocab} --merges_path {input.merges} --threads {threads}"
+        " --output_csv {output.csv} --output_png {output.png} --log_file {log}"
