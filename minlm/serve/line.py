@@ -37,15 +37,11 @@ class Line:
         self._tickets: list[object] = []  # the first is being served
 
     @contextmanager
-    def turn(self, tell: Callable[[int], None], is_gone: Callable[[], bool]) -> Iterator[None]:
-        """Wait for one's turn and have it during the block.
-
-        Args:
-            tell: called with the number of those in front, each time it changes.
-            is_gone: asked while waiting.
+    def ticket(self) -> Iterator[object]:
+        """A place at the end of the line, held during the block.
 
         Raises:
-            LineFull, LineClosed, GoneAway: see there.
+            LineFull: see there.
         """
         ticket = object()
         with self._changed:
@@ -53,14 +49,23 @@ class Line:
                 raise LineFull
             self._tickets.append(ticket)
         try:
-            self._wait(ticket, tell, is_gone)
-            yield
+            yield ticket
         finally:
             with self._changed:
                 self._tickets.remove(ticket)
                 self._changed.notify_all()
 
-    def _wait(self, ticket: object, tell: Callable[[int], None], is_gone: Callable[[], bool]) -> None:
+    def wait(self, ticket: object, tell: Callable[[int], None], is_gone: Callable[[], bool]) -> None:
+        """Return when it is the ticket's turn.
+
+        Args:
+            ticket: see there.
+            tell: called with the number of those in front, each time it changes.
+            is_gone: asked now and then.
+
+        Raises:
+            LineClosed, GoneAway: see there.
+        """
         told = None
         while True:
             with self._changed:
@@ -80,7 +85,7 @@ class Line:
         return self.closed or self._tickets.index(ticket) != told
 
     def close(self, timeout: float) -> None:
-        """Serve nobody anymore; wait at most `timeout` seconds until everybody has left."""
+        """Serve nobody anymore; wait at most `timeout` seconds until all tickets are back."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()

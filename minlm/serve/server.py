@@ -15,7 +15,7 @@ import socket
 import string
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
@@ -122,7 +122,7 @@ def _page_files(model: TransformerLM, name: str) -> dict[str, tuple[str, bytes]]
     values = {
         "model": pages.text(
             f"{name}: {model.num_parameters():,} parameters in {config['num_layers']} layers, "
-            f"{config['vocab_size']:,} tokens to choose from, {config['context_length']:,} in view"
+            f"a vocabulary of {config['vocab_size']:,} tokens, a context of {config['context_length']:,}"
         ),
         "temperature": default.temperature,
         "top_p": default.top_p,
@@ -163,7 +163,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._send_text)
 
     def _answer(self, work: Callable[[], None]) -> None:
-        """Do the work; tell the client what went wrong; log one line."""
+        """Do the work; tell the client what went wrong; log one line; give the ticket back, if one was taken."""
+        with ExitStack() as self.at_the_end:
+            self._try(work)
+            log.info(f"{self.command} {_printable(self.path)} {int(self.status) or 'unanswered'}{self.note}")
+
+    def _try(self, work: Callable[[], None]) -> None:
         try:
             work()
         except _Refused as refused:
@@ -179,7 +184,6 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception:
             log.exception("unexpected error; please report it with these lines")
             self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong in the server; its terminal says what.")
-        log.info(f"{self.command} {_printable(self.path)} {int(self.status) or 'unanswered'}{self.note}")
 
     def _send_file(self) -> None:
         self._check_host()
@@ -201,14 +205,16 @@ class _Handler(BaseHTTPRequestHandler):
         asked = f" {_printable(request.prompt)!r} temperature {request.temperature} top_p {request.top_p}"
         asked += f" max_tokens {request.max_tokens} seed {request.seed}"
         self.note = f"{asked}: waited"
-        with self.server.line.turn(self._tell_place, self._is_gone):
-            started, count = time.perf_counter(), 0
-            for event in write_text(self.server.model, self.server.tokenizer, request):
-                if self.server.line.closed:
-                    raise LineClosed
-                count += event["type"] == "token"
-                self.note = f"{asked}: {count} tokens in {time.perf_counter() - started:.2f} s"
-                self._send_event(event)
+        line = self.server.line
+        ticket = self.at_the_end.enter_context(line.ticket())
+        line.wait(ticket, self._tell_place, self._is_gone)
+        started, count = time.perf_counter(), 0
+        for event in write_text(self.server.model, self.server.tokenizer, request):
+            if line.closed:
+                raise LineClosed
+            count += event["type"] == "token"
+            self.note = f"{asked}: {count} tokens in {time.perf_counter() - started:.2f} s"
+            self._send_event(event)
 
     def _read_body(self) -> bytes:
         length = self.headers.get("Content-Length", "")

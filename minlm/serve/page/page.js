@@ -77,9 +77,10 @@ const handle = {
     say("Writing …");
     text.dataset.seed = seed;
     text.append(element("span", "prompt-text", form.prompt.value));
-    for (const id of ["text", "legend"]) find(id).hidden = false;
+    for (const id of ["text", "legend", "keep-seed"]) find(id).hidden = false;
     find("hint").hidden = prompt_tokens <= context_length;
     find("hint").textContent = `The prompt has ${prompt_tokens} tokens; the model sees the last ${context_length} of them.`;
+    text.scrollIntoView({ block: "nearest" });
   },
   token(token) {
     count += 1;
@@ -95,7 +96,7 @@ const handle = {
 };
 
 function addSpan(characters) {
-  const atBottom = innerHeight + scrollY >= document.documentElement.scrollHeight - 4;
+  const sawEnd = hiddenBelow() < 50; // who has scrolled up reads, and is left alone
   const span = element("span", "token", characters);
   span.tokens = unfinished;
   unfinished = [];
@@ -103,8 +104,10 @@ function addSpan(characters) {
   span.style.setProperty("--surprise", Math.min(bits / BITS_OF_FULL_COLOR, 1));
   span.classList.toggle("line-end", /^\n+$/.test(characters));
   text.append(span);
-  if (atBottom) scrollTo(0, document.documentElement.scrollHeight); // who has scrolled up reads
+  if (sawEnd && hiddenBelow() > 0) scrollBy(0, hiddenBelow());
 }
+
+function hiddenBelow() { return text.getBoundingClientRect().bottom + 24 - innerHeight; } // pixels
 
 function clear() {
   text.replaceChildren();
@@ -137,7 +140,7 @@ function complain(message) {
 
 let shown = null; // the span that the card is about
 
-text.addEventListener("pointerover", (event) => {
+text.addEventListener("pointermove", (event) => { // not pointerover: text that scrolls by under a resting mouse is not meant
   if (event.pointerType === "mouse") showCard(event.target.closest(".token"));
 });
 text.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") hideCard(); });
@@ -158,14 +161,14 @@ text.addEventListener("keydown", (event) => {
 for (const event of ["scroll", "resize"]) addEventListener(event, () => { if (shown) placeCard(); });
 
 function showCard(span) {
+  if (span && span === shown) return;
   hideCard();
   if (!span) return;
   shown = span;
   span.classList.add("shown");
-  const last = span.tokens.at(-1);
   card.replaceChildren(...span.tokens.flatMap(describe));
   if (span.tokens.length > 1) card.prepend(element("p", "note", `${span.tokens.length} tokens together:`));
-  card.append(alternatives(last));
+  card.append(alternatives(span.tokens.at(-1)));
   card.hidden = false;
   placeCard();
 }
@@ -187,8 +190,8 @@ function describe(token) {
   const line = element("p");
   line.append(element("span", "big", percent(token.probability)), " for ", element("code", "spelling", visible(token.spelling)));
   const place = token.alternatives.findIndex((other) => other.id === token.id);
-  const rank = ["the most probable", "the second most probable", "the third", "the fourth", "the fifth"][place];
-  return [line, element("p", "note", `token ${token.id}, ${rank ?? `not among the first ${token.alternatives.length}`}`)];
+  const rank = ["the", "the second", "the third", "the fourth", "the fifth"][place];
+  return [line, element("p", "note", `token ${token.id}, ${rank ?? `not among the ${token.alternatives.length}`} most probable`)];
 }
 
 function alternatives(token) {

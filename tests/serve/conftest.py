@@ -1,0 +1,117 @@
+"""A tiny model with a tokenizer, a server that runs it, and a gate that decides when the model may go on."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+import torch
+
+from minlm.serve import events
+from minlm.serve.server import Server
+from minlm.tokenization import BPETokenizer
+from minlm.transformer import TransformerLM
+from minlm.transformer.checkpoint import save_model
+from minlm.transformer.loading import load_with_tokenizer
+
+# "the" in two merges, and two that cut characters: an untrained model writes any bytes
+MERGES = [(b"t", b"h"), (b"th", b"e"), (b"\xe8", b"\xaa"), (b"\x9e", b"t")]
+SECONDS = 20  # after which a test that hangs fails
+
+
+@dataclass
+class Trained:
+    flags: list[str]  # for nlm-generate and nlm-serve
+    model: TransformerLM
+    tokenizer: BPETokenizer
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Trained:
+    folder: Path = tmp_path_factory.mktemp("trained")
+    vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"<|endoftext|>"}
+    vocab |= {257 + index: first + second for index, (first, second) in enumerate(MERGES)}
+    tokenizer = BPETokenizer(vocab, MERGES, ["<|endoftext|>"])
+    files = folder / "model.pt", folder / "vocab.json", folder / "merges.txt"
+    tokenizer.save(*files[1:])
+    torch.manual_seed(0)
+    save_model(
+        files[0], TransformerLM(300, 16, 16, 1, 2, 24), iteration=1234, tokenizer=tokenizer.fingerprint, training={}
+    )
+    names = "--checkpoint", "--vocab_path", "--merges_path"
+    flags = [word for name, file in zip(names, files, strict=True) for word in (name, str(file))]
+    return Trained(flags, *load_with_tokenizer(*files)[:2])
+
+
+@pytest.fixture
+def server(trained) -> Iterator[Server]:
+    made = Server("127.0.0.1", 0)
+    thread = threading.Thread(target=made.serve, args=(trained.model, trained.tokenizer, "<model> & co"))
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+
+
+class Gate:
+    """Lets through as many tokens as were allowed, all after `open`."""
+
+    def __init__(self):
+        self.allowed = threading.Semaphore(0)
+        self.is_open = False
+
+    def let(self, count: int) -> None:
+        self.allowed.release(count)
+
+    def open(self) -> None:
+        self.is_open = True
+        self.let(100)  # who waits now
+
+    def wrap(self, stream):
+        def gated(*arguments):
+            for piece in stream(*arguments):
+                if not self.is_open:
+                    assert self.allowed.acquire(timeout=SECONDS)
+                yield piece
+
+        return gated
+
+
+@pytest.fixture
+def gate(server, monkeypatch) -> Iterator[Gate]:
+    made = Gate()
+    monkeypatch.setattr(events, "stream_text", made.wrap(events.stream_text))
+    yield made
+    made.open()  # or the server could not stop
+
+
+class Text:
+    """A text that was asked for; its events as they come."""
+
+    def __init__(self, server: Server, **values):
+        self.answer = requests.post(f"{server.url}write", json=values, stream=True, timeout=SECONDS)
+        self.events = map(json.loads, self.answer.iter_lines(chunk_size=1))
+
+    def next(self) -> dict:
+        return next(self.events)
+
+    def leave(self) -> None:
+        self.answer.close()
+
+
+@pytest.fixture
+def ask(server):
+    """Ask the server for a text; what a test leaves unread is dropped at its end."""
+    asked = []
+
+    def ask(**values) -> Text:
+        asked.append(Text(server, **values))
+        return asked[-1]
+
+    yield ask
+    for text in asked:
+        text.leave()
