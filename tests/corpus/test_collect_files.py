@@ -71,6 +71,16 @@ def test_bad_jsonl_line_is_named(tmp_path, collect, line):
         collect(["a.jsonl"], ["v.txt"])
 
 
+def test_text_field(tmp_path, collect):
+    write(tmp_path, "a.jsonl", '{"content": "one", "text": "other"}\n\n{"content": "two", "id": 2}\n')
+    write(tmp_path, "v.jsonl.gz", '{"content": "valid"}\n')
+    assert collect(["a.jsonl"], ["v.jsonl.gz"], text_field="content") == [["one", "two"], ["valid"]]
+    with pytest.raises(MinlmError, match=r'a\.jsonl, line 3: not a JSON object with a text under "text"'):
+        collect(["a.jsonl"], ["v.jsonl.gz"])
+    with pytest.raises(MinlmError, match=r'a\.jsonl, line 1: .* under "body" \(see --text_field\)'):
+        collect(["a.jsonl"], ["v.jsonl.gz"], text_field="body")
+
+
 def test_globs(tmp_path, collect):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for name in ("b.txt", "a.txt", "deep/er/c.txt", "odd[1].txt"):

@@ -1,4 +1,7 @@
-"""Ancient books through the workflow, against a local catalog: nothing is fetched twice."""
+"""Text through the workflow up to the corpus, from a local server: nothing is fetched twice.
+
+What re-runs behind the corpus is the same for all corpora (test_rerun.py).
+"""
 
 import hashlib
 import json
@@ -10,8 +13,7 @@ from local_server import Answer, Server
 
 BOOKS = {11: 90, 12: 80, 13: 70, 14: 60}  # Gutenberg id → downloads
 STORIES = b"Once upon a time.\n<|endoftext|>\n"
-TRAINED = {"train", "sample"}
-MIXED = {"mix", "count_words", "train_tokenizer", "tokenize"} | TRAINED
+CORPUS = ("data/corpus/train.txt", "data/corpus/valid.txt")
 
 
 def entry(server: Server, number: int, downloads: int) -> dict:
@@ -69,12 +71,8 @@ def checkout(server, tmp_path_factory):
         + f"ancients: {{share: 0.4, gutendex_url: '{server.url}/books/', request_delay: 0, max_books: 3,"
         " min_words: 50, max_words: 100, valid_fraction: 0.3}\n"
     )
-    made.run("results/samples.txt")
+    made.run(*CORPUS)
     return made
-
-
-def stale(checkout, change=None):
-    return set(checkout.stale(*(["--config", change] if change else []), target="results/samples.txt"))
 
 
 def test_books_reach_the_corpus_without_their_wrapping(checkout):
@@ -90,38 +88,44 @@ def test_books_reach_the_corpus_without_their_wrapping(checkout):
 @pytest.mark.parametrize(
     ("change", "expected"),
     {
-        None: set(),
-        "ancients={share: 0.5}": MIXED,
-        "corpus={target_total_words: 1500}": MIXED,
         "ancients={request_delay: 1}": set(),
-        "ancients={min_words: 60}": {"build_ancients"} | MIXED,
-        "ancients={keep_typography: true}": {"clean_book", "build_ancients"} | MIXED,
-        "ancients={share: 0}": MIXED,
+        "ancients={share: 0.5}": {"mix"},
+        "ancients={share: 0}": {"mix"},
+        "corpus={target_total_words: 1500}": {"mix"},
+        "ancients={min_words: 60}": {"build_ancients", "mix"},
+        "ancients={keep_typography: true}": {"clean_book", "build_ancients", "mix"},
     }.items(),
 )
 def test_a_changed_value_re_runs_what_depends_on_it(checkout, change, expected):
-    assert stale(checkout, change) == expected
+    assert set(checkout.stale("--config", change, target=CORPUS[0])) == expected
 
 
 def test_one_more_book_is_fetched_and_no_other(checkout, server):
     before = len(server.requests)
-    output = checkout.run("results/samples.txt", "--config", "ancients={max_books: 4}")
+    output = checkout.run(*CORPUS, "--config", "ancients={max_books: 4}")
     fetched = [request.path for request in server.requests[before:]]
     assert fetched == ["/files/14-0.txt"]
     assert "Fetching book 14." in output
     assert "Fetching book 11." not in output
     assert output.count("Cleaning book") == 1
 
-    checkout.run("data/corpus/train.txt")  # and back to three: nothing is fetched
+    output = checkout.run(*CORPUS)  # and back to three: nothing is fetched
     assert len(server.requests) == before + 1
-    checkout.run("results/samples.txt")
-    assert stale(checkout) == set()
+    assert "Finished jobid: 0 (Rule: mix)" in output
 
 
-@pytest.mark.parametrize("sha256", ["null", hashlib.sha256(STORIES).hexdigest()])
-def test_stories_are_downloaded_with_or_without_a_checksum(checkout, server, sha256):
-    stories = checkout.folder / "data/tinystories/valid.txt"
-    change = f"corpus={{tinystories: {{valid_url: '{server.url}/stories.txt', valid_sha256: {sha256}}}}}"
-    checkout.run("data/tinystories/valid.txt", "--config", change)
-    assert stories.read_bytes() == STORIES
-    stories.unlink()
+def test_stories_with_and_without_a_checksum_and_texts_under_another_key(new_checkout, server):
+    """Two sources in one call: what the configuration says of them reaches their programs."""
+    checkout = new_checkout()
+    (checkout.folder / "texts/train.jsonl").write_text('{"body": "one", "text": "no"}\n{"body": "two"}\n')
+    url, checksum = f"{server.url}/stories.txt", hashlib.sha256(STORIES).hexdigest()
+    stories = f"{{train_url: '{url}', train_sha256: null, valid_url: '{url}', valid_sha256: {checksum}}}"
+    output = checkout.run(
+        "data/tinystories/train.txt", "data/tinystories/valid.txt", "data/files/train.txt", "--config",
+        f"corpus={{tinystories: {stories}, files: {{train: [texts/train.jsonl], text_field: body}}}}",
+        "--printshellcmds",
+    )  # fmt: skip
+    assert f"--sha256 {checksum}" in output
+    for split in ("train", "valid"):
+        assert (checkout.folder / f"data/tinystories/{split}.txt").read_bytes() == STORIES
+    assert (checkout.folder / "data/files/train.txt").read_text() == "one\n<|endoftext|>\ntwo\n<|endoftext|>\n"
