@@ -4,7 +4,9 @@
 """
 
 import importlib.util
+import json
 import shutil
+import time
 
 import pytest
 
@@ -105,7 +107,21 @@ def wait_for_status(page, text):
     page.get_by_role("status").get_by_text(text).wait_for()
 
 
-def test_write_a_text_with_the_model(page, ask):
+@pytest.fixture
+def torn(monkeypatch):
+    """The network cuts each line of the answer in two."""
+
+    def send(handler, event):
+        handler.status or handler._begin(200, "application/x-ndjson")
+        line = json.dumps(event).encode() + b"\n"
+        for part in (line[:20], line[20:]):
+            handler.wfile.write(part)
+            time.sleep(0.005)
+
+    monkeypatch.setattr(server_module._Handler, "_send_event", send)
+
+
+def test_write_a_text_with_the_model(page, ask, torn):
     page.get_by_label("Prompt").fill("the 語")
     page.get_by_label("Temperature").fill("0.7")
     page.get_by_label("top_p").fill("0.9")
