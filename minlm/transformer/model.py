@@ -189,3 +189,18 @@ class TransformerLM(nn.Module):
         config = self.config
         weights = self.num_parameters() - self.token_embeddings.weight.numel()  # looking up an embedding costs nothing
         return 6 * weights + 12 * config["num_layers"] * config["d_model"] * config["context_length"]
+
+
+class LanguageModelLoss(nn.Module):
+    """`TransformerLM.loss` as a module, which is what DistributedDataParallel wraps; perhaps compiled."""
+
+    def __init__(self, model: TransformerLM, compiled: bool):
+        super().__init__()
+        self.model = model
+        self.compiled = compiled
+        self.hidden_states = torch.compile(model.hidden_states) if compiled else model.hidden_states
+
+    def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
+        """Ids and targets (batch, seq) → mean nats per token."""
+        hidden = self.hidden_states(token_ids)
+        return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)

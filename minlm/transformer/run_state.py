@@ -149,6 +149,11 @@ class RunState:
         if saving is not None:
             saving.result()
 
+    def saved(self) -> Path | None:
+        """The file of the last saved state, if there is one."""
+        self.wait()
+        return self.checkpoint if self.checkpoint.exists() else None
+
     def finish(self) -> None:
         """The results are written: there is nothing to continue. The folder goes at the end of the block."""
         self.wait()

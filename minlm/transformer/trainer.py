@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +20,8 @@ from minlm.progress import Progress, log
 from minlm.transformer.batching import Tokens, batch_at
 from minlm.transformer.device import autocast, resolve_compile, resolve_dtype
 from minlm.transformer.evaluation import validation_loss
-from minlm.transformer.loss import linear_cross_entropy
 from minlm.transformer.metrics import Row, now, write_metrics
-from minlm.transformer.model import TransformerLM
+from minlm.transformer.model import LanguageModelLoss, TransformerLM
 from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
 from minlm.transformer.parallel import Processes
 from minlm.transformer.run_state import RunState
@@ -163,7 +161,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self.loss is None:
-            self.loss = self.processes.share_gradients(_Loss(self.model, self.compiled), self.device)
+            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.compiled), self.device)
         loss = torch.zeros((), device=self.device)
         for part in range(settings.grad_accum_steps):
             inputs, targets = batch_at(
@@ -201,7 +199,7 @@ class Trainer:
         for step, (loss, norm) in enumerate(values, first):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
-                saved = f" The last good state is {path}." if (path := self.saved_state()) else ""
+                saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
                 raise MinlmError(
                     f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
                     "max_grad_norm."
@@ -210,14 +208,6 @@ class Trainer:
         for loss, norm in values:
             self.loss_sum, self.grad_norm = self.loss_sum + loss, norm
         return sum(loss for loss, _ in values) / len(values)
-
-    def saved_state(self) -> Path | None:
-        """The file of the last saved state, if there is one."""
-        if self.state is not None:
-            self.state.wait()
-            if self.state.checkpoint.exists():
-                return self.state.checkpoint
-        return None
 
     def row_is_due(self) -> bool:
         """Whether the metrics lack a row of this step."""
@@ -293,17 +283,3 @@ class Trainer:
     def elapsed(self) -> float:
         """Seconds of training so far, in all processes."""
         return self.elapsed_before + time.perf_counter() - self.started
-
-
-class _Loss(nn.Module):
-    """The loss as a module, which is what DistributedDataParallel wraps; perhaps compiled."""
-
-    def __init__(self, model: TransformerLM, compiled: bool):
-        super().__init__()
-        self.model = model
-        self.compiled = compiled
-        self.hidden_states = torch.compile(model.hidden_states) if compiled else model.hidden_states
-
-    def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
-        hidden = self.hidden_states(token_ids)
-        return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)

@@ -1,5 +1,6 @@
 """nlm-train killed at random moments, told to stop, started twice: the result is that of an undisturbed run."""
 
+import contextlib
 import csv
 import os
 import random
@@ -12,17 +13,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from minlm.files import sha256
+from minlm.progress import log
+from minlm.scripts import train
 from minlm.transformer.checkpoint import load_tensors
 from minlm.transformer.metrics import TIMING
+from minlm.transformer.trainer import Trainer
 
 FLAGS = shlex.split(
     "--vocab_size 64 --context_length 16 --d_model 32 --num_layers 1 --num_heads 2 --d_ff 64 --batch_size 4 "
     "--total_tokens 19200 --warmup_iters 10 --lr_max 1e-2 --lr_min 1e-3 --device cpu --threads 1 "
-    "--eval_interval 35 --save_interval 10"
+    "--eval_interval 35 --save_interval 10 "
+    "--train_tokens train.npy --val_tokens valid.npy --checkpoint_path model.pt --log_csv metrics.csv"
 )
 STEPS = 300
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
 
 
 class Run:
@@ -38,19 +53,16 @@ class Run:
         self.state = folder / ".model.pt.in_progress"
 
     def start(self, *more: str) -> subprocess.Popen:
-        outputs = ["--checkpoint_path", "model.pt", "--log_csv", "metrics.csv"]
-        inputs = ["--train_tokens", "train.npy", "--val_tokens", "valid.npy"]
         return subprocess.Popen(
-            [sys.executable, "-m", "minlm.scripts.train", *inputs, *FLAGS, *outputs, *more],
+            [sys.executable, "-m", "minlm.scripts.train", *FLAGS, *more],
             cwd=self.folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def finish(self, *more: str) -> str:
-        process = self.start(*more)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, output
-        return output
+    def finish(self, *more: str) -> None:
+        """Train to the end, in this process: what a restart could forget is forgotten, the files are all it has."""
+        with contextlib.chdir(self.folder):
+            train.main([*FLAGS, *more])
 
     def wait_for_checkpoint(self, process: subprocess.Popen, newer_than: float = 0) -> float:
         """Until an in-progress checkpoint younger than that is there; its time."""
@@ -79,47 +91,56 @@ def undisturbed(tmp_path_factory):
     return run
 
 
-def test_sigkill_at_random_moments(undisturbed, tmp_path):
-    run, moments, last = Run(tmp_path / "run"), random.Random(0), 0.0
-    for _ in range(3):
-        process = run.start()
-        last = run.wait_for_checkpoint(process, last)
-        time.sleep(moments.uniform(0, 0.15))
-        os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not {"model.pt", "metrics.csv"} & run.files()
-    assert "continuing an interrupted run at step" in run.finish()
+def test_sigkill_at_a_random_moment(undisturbed, tmp_path, capfd):
+    run = Run(tmp_path / "run")
+    process = run.start()
+    run.wait_for_checkpoint(process)
+    time.sleep(random.uniform(0, 0.15))
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not {"model.pt", "metrics.csv"} & run.files()
+    run.finish()
+    assert "continuing an interrupted run at step" in capfd.readouterr().err
     assert run.result() == undisturbed.result()
     assert run.files() == undisturbed.files() == {"train.npy", "valid.npy", "model.pt", "metrics.csv"}
 
 
-def test_told_to_stop_it_saves_and_says_how_to_go_on(undisturbed, tmp_path):
-    run, last = Run(tmp_path / "run"), 0.0
-    for number, status in [(signal.SIGTERM, 143), (signal.SIGINT, 130)]:
-        process = run.start()
-        last = run.wait_for_checkpoint(process, last)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=30)
-        assert process.returncode == status
-        assert "the same command goes on from here" in output
-        assert "Traceback" not in output
-        last = (run.state / "checkpoint.pt").stat().st_mtime
-    assert "continuing an interrupted run" in run.finish()
-    assert run.result() == undisturbed.result()
-
-
-def test_a_second_trainer_is_turned_away(undisturbed, tmp_path):
+def test_a_second_trainer_is_turned_away_and_sigterm_saves(undisturbed, tmp_path, capfd):
     run = Run(tmp_path / "run")
     first = run.start()
     run.wait_for_checkpoint(first)
     first.send_signal(signal.SIGSTOP)  # holds the lock for as long as the second one tries
-    second = run.start()
-    output, _ = second.communicate(timeout=60)
+    with pytest.raises(SystemExit) as stop:
+        run.finish()
+    errors = capfd.readouterr().err
+    first.send_signal(signal.SIGTERM)
     first.send_signal(signal.SIGCONT)
-    assert second.returncode == 1
-    assert "another trainer is at work" in output
-    assert "Traceback" not in output
-    assert first.wait(timeout=60) == 0
+    output, _ = first.communicate(timeout=30)
+    assert stop.value.code == 1
+    assert "another trainer is at work" in errors
+    assert first.returncode == 143
+    assert "the same command goes on from here" in output
+    assert "Traceback" not in errors + output
+    run.finish()
+    assert run.result() == undisturbed.result()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed, tmp_path, monkeypatch, capfd):
+    run = Run(tmp_path / "run")
+
+    def train_step(trainer, original=Trainer.train_step):
+        original(trainer)
+        if trainer.step == 123:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_step", train_step)
+        with pytest.raises(SystemExit) as stop:
+            run.finish()
+    assert stop.value.code == 130
+    assert "the same command goes on from here" in capfd.readouterr().err
+    assert load_tensors(run.state / "checkpoint.pt")["iteration"] == 123
+    run.finish()
     assert run.result() == undisturbed.result()
 
 

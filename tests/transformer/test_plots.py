@@ -40,7 +40,7 @@ def test_three_pictures_the_same_bytes_each_time(tmp_path, count):
         picture = matplotlib.image.imread(path)
         assert picture.shape[0] > 400
         assert picture.shape[1] > 700
-        assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 10  # something is drawn
+        assert len(np.unique(picture[..., 0])) > 10  # something is drawn
     assert not plt.get_fignums()
 
 

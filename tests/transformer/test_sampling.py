@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from minlm.errors import MinlmError
 from minlm.transformer import TransformerLM, generate
-from minlm.transformer.sampling import Request, generate_batch, sample_tokens, stream
+from minlm.transformer.next_token import draw_tokens
+from minlm.transformer.sampling import Request, generate_batch, stream
 
 CONTEXT = 12
 
@@ -133,9 +134,9 @@ def test_stream_without_alternatives_and_with_too_many():
 
 
 def draw(logits, temperatures, draws, top_p=1.0, top_k=100):
-    """`sample_tokens` with the same top_p and top_k for each row."""
+    """`draw_tokens` with the same top_p and top_k for each row."""
     rows = len(logits)
-    return sample_tokens(
+    return draw_tokens(
         logits,
         torch.as_tensor(temperatures),
         torch.full((rows,), top_p),
