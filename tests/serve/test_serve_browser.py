@@ -162,7 +162,7 @@ def test_probabilities_by_mouse_and_keyboard(page, script):
     card = page.locator("#card")
     assert card.is_hidden()
     page.get_by_text(" two").hover()
-    assert words(card) == "25 % for ␣two token 7, not among the 1 most probable ↵ 50 %"
+    assert words(card) == "25 % for ␣two token 7, not in the top 1 by probability ↵ 50 %"
     page.get_by_text("語").hover()
     assert "2 tokens together: 25 % for ⟨e8⟩⟨aa⟩" in words(card)
     assert "1 in 100,000 for ⟨9e⟩" in words(card)
@@ -176,7 +176,7 @@ def test_probabilities_by_mouse_and_keyboard(page, script):
     page.keyboard.press("ArrowLeft")
     assert "for ␣two" in words(card)
     page.keyboard.press("End")
-    assert "token 8, the most probable" in words(card)
+    assert "token 8, number 1 of all by probability" in words(card)
     page.keyboard.press("Escape")
     assert card.is_hidden()
 

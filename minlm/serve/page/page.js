@@ -47,8 +47,8 @@ async function write() {
     if (event?.type !== "end") throw new TypeError("the answer broke off");
   } catch (error) {
     if (error.name === "AbortError") say(`Stopped after ${plural(count, "token")}.`);
-    // fetch says TypeError when the connection fails
-    else complain(error instanceof TypeError ? "The server does not answer. Is nlm-serve still running?" : error.message);
+    else if (error instanceof TypeError) complain("The server does not answer. Is nlm-serve still running?"); // fetch's
+    else complain(error.message);
   } finally {
     running = null;
     setBusy(false);
@@ -78,8 +78,9 @@ const handle = {
     text.dataset.seed = seed;
     text.append(element("span", "prompt-text", form.prompt.value));
     for (const id of ["text", "legend", "keep-seed"]) find(id).hidden = false;
+    const seen = `the model sees the last ${context_length} of them`;
+    find("hint").textContent = `The prompt has ${prompt_tokens} tokens; ${seen}.`;
     find("hint").hidden = prompt_tokens <= context_length;
-    find("hint").textContent = `The prompt has ${prompt_tokens} tokens; the model sees the last ${context_length} of them.`;
     text.scrollIntoView({ block: "nearest" });
   },
   token(token) {
@@ -134,13 +135,14 @@ function complain(message) {
   say("");
   find("problem").textContent = message;
   find("problem").hidden = false;
+  find("problem").scrollIntoView({ block: "nearest" });
 }
 
 // --- a token in detail -----------------------------------------------------------------------------------------------
 
 let shown = null; // the span that the card is about
 
-text.addEventListener("pointermove", (event) => { // not pointerover: text that scrolls by under a resting mouse is not meant
+text.addEventListener("pointermove", (event) => { // not pointerover: text may scroll by under a resting mouse
   if (event.pointerType === "mouse") showCard(event.target.closest(".token"));
 });
 text.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") hideCard(); });
@@ -149,7 +151,8 @@ document.addEventListener("click", (event) => showCard(event.target.closest?.(".
 text.addEventListener("keydown", (event) => {
   const spans = [...text.querySelectorAll(".token")];
   const index = spans.indexOf(shown);
-  const target = { ArrowRight: index + 1, ArrowLeft: Math.max(index - 1, 0), Home: 0, End: spans.length - 1 }[event.key];
+  const targets = { ArrowRight: index + 1, ArrowLeft: Math.max(index - 1, 0), Home: 0, End: spans.length - 1 };
+  const target = targets[event.key];
   if (event.key === "Escape") hideCard();
   if (target === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
@@ -183,15 +186,16 @@ function placeCard() {
   const place = [...shown.getClientRects()].at(-1); // of its last line
   const below = place.bottom + 8, above = place.top - card.offsetHeight - 8;
   card.style.top = `${below + card.offsetHeight > innerHeight && above > 0 ? above : below}px`;
-  card.style.left = `${Math.max(8, Math.min(place.left, document.documentElement.clientWidth - card.offsetWidth - 8))}px`;
+  const rightmost = document.documentElement.clientWidth - card.offsetWidth - 8;
+  card.style.left = `${Math.max(8, Math.min(place.left, rightmost))}px`;
 }
 
 function describe(token) {
-  const line = element("p");
-  line.append(element("span", "big", percent(token.probability)), " for ", element("code", "spelling", visible(token.spelling)));
+  const line = element("p"), spelling = element("code", "spelling", visible(token.spelling));
+  line.append(element("span", "big", percent(token.probability)), " for ", spelling);
   const place = token.alternatives.findIndex((other) => other.id === token.id);
-  const rank = ["the", "the second", "the third", "the fourth", "the fifth"][place];
-  return [line, element("p", "note", `token ${token.id}, ${rank ?? `not among the ${token.alternatives.length}`} most probable`)];
+  const rank = place < 0 ? `not in the top ${token.alternatives.length}` : `number ${place + 1} of all`;
+  return [line, element("p", "note", `token ${token.id}, ${rank} by probability`)];
 }
 
 function alternatives(token) {
