@@ -3,20 +3,29 @@
 import codecs
 import csv
 import re
+import time
 from pathlib import Path
+
+import requests
 
 from minlm.corpus import web
 from minlm.corpus.gutendex import pace_file
+from minlm.corpus.wrapping import is_cut_off
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
+from minlm.progress import log
+
+ANSWERS = 3  # to ask an address for, as long as they come but are no whole text
+CUT_OFF = "a text without its end"
 
 
 def fetch_book(selection: str | Path, gutenberg_id: int, output: str | Path, request_delay: float) -> str:
     """Fetch a book of the selection and write it as UTF-8.
 
-    If the server gives no usable text, however often it is asked, the output is empty and the reason is in
-    `failed/ID.txt` beside the folder of the output; the other books go on, and `build` decides whether enough
-    of them came. Delete the empty file to try again.
+    An answer that is no text is asked for again, then the book's other plain texts are tried. If the server gives no
+    usable text, however often it is asked, the output is empty and the reason is in `failed/ID.txt` beside the folder
+    of the output; the other books go on, and `build` decides whether enough of them came. Delete the empty file to
+    try again.
 
     Returns:
         What happened, for the log.
@@ -26,26 +35,62 @@ def fetch_book(selection: str | Path, gutenberg_id: int, output: str | Path, req
     """
     output = Path(output)
     record = output.parent.with_name("failed") / f"{gutenberg_id}.txt"
-    url, charset = _address(selection, gutenberg_id)
+    addresses = _addresses(selection, gutenberg_id)
     try:
         with web.make_session(web.Pace(request_delay, pace_file(selection))) as session:
-            response = web.fetch(session, url)
-        body = response.content
-        if web.is_web_page(response, body[:1000]):
-            raise web.FetchError(f"{url}: the server sent a web page instead of the text")
-        if b"\0" in body[:1000] or not body.strip():
-            raise web.FetchError(f"{url}: the server sent {'something else than text' if body.strip() else 'nothing'}")
+            text, what = _fetch_text(session, addresses)
     except web.FetchError as error:
         with atomic_write(record) as out:
             out.write(f"{error}\n")
         with atomic_write(output):
             pass
         return f"failed, and was recorded in {record}: {error}"
-    text, used = decode(body, charset)
     with atomic_write(output) as out:
         out.write(text)
     record.unlink(missing_ok=True)
-    return f"{len(body):,} bytes of {used} from {url}"
+    return what
+
+
+def _fetch_text(session: requests.Session, addresses: list[tuple[str, str]]) -> tuple[str, str]:
+    """The first good text among (address, charset), and what it is.
+
+    A text without its end is taken only if there is no whole one, because a few books lack the marker of the end.
+    """
+    problems, cut_off = [], None
+    for url, charset in addresses:
+        for attempt in range(ANSWERS):
+            try:
+                response = web.fetch(session, url)
+            except web.FetchError as error:  # it has been asked often enough
+                problem = str(error)
+                break
+            text, used = decode(response.content, charset)
+            what = f"{len(response.content):,} bytes of {used} from {url}"
+            problem = _problem(response, text)
+            if not problem:
+                return text, what
+            if problem == CUT_OFF:
+                cut_off = text, f"{what}, but it seems to be cut off: the marker of the end is missing"
+            problem = f"{url}: the server sent {problem}"
+            if attempt + 1 < ANSWERS:
+                log.info(f"{problem}; asking again")
+                time.sleep(web.BACKOFF_SECONDS * 2**attempt)
+        log.info(problem)
+        problems.append(problem)
+    if cut_off is not None:
+        return cut_off
+    raise web.FetchError("; ".join(problems))
+
+
+def _problem(response: requests.Response, text: str) -> str:
+    """What the server sent if that is no whole text, else ""."""
+    if web.is_web_page(response, response.content[:1000]):
+        return "a web page instead of the text"
+    if "\0" in text[:1000]:
+        return "something else than text"
+    if not text.strip():
+        return "nothing"
+    return CUT_OFF if is_cut_off(text) else ""
 
 
 def decode(body: bytes, declared: str = "") -> tuple[str, str]:
@@ -80,9 +125,11 @@ def _try_charset(body: bytes, charset: str) -> tuple[str, str] | None:
         return None
 
 
-def _address(selection: str | Path, gutenberg_id: int) -> tuple[str, str]:
+def _addresses(selection: str | Path, gutenberg_id: int) -> list[tuple[str, str]]:
+    """Address and charset of the texts of a book, the best first."""
     with open(selection, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["gutenberg_id"] == str(gutenberg_id) and row["text_url"]:
-                return row["text_url"], row["charset"]
+                others = [text.partition(" ")[::2] for text in row["other_texts"].split("; ") if text]
+                return [(row["text_url"], row["charset"]), *others]
     raise MinlmError(f"book {gutenberg_id} has no text in {selection}; check the number, or include it by id")

@@ -22,7 +22,7 @@ FIELDS = (
 )  # fmt: skip
 COLUMNS = (
     "gutenberg_id", "title", "authors", "translators", "languages", "download_count", "subjects", "bookshelves",
-    "text_url", "charset", "local_path", "kept", "reason",
+    "text_url", "charset", "other_texts", "local_path", "kept", "reason",
 )  # fmt: skip
 PASSES = 3  # over the pages, when the catalog changed while it was read
 
@@ -106,13 +106,12 @@ def _read_page(session: requests.Session, url: str) -> dict[str, Any]:
 
 @dataclass
 class Choice:
-    """What is decided about one book. `text_url` and `charset` are those of the text to fetch, if there is one."""
+    """What is decided about one book. `texts` are (address, charset) of its plain texts, the best first."""
 
     book: Book
     kept: bool
     reason: str
-    text_url: str = ""
-    charset: str = ""
+    texts: list[tuple[str, str]]
 
     @property
     def kind(self) -> str:
@@ -142,11 +141,13 @@ def write_selection(
         table.writerow(COLUMNS)
         for choice in choices:
             book = choice.book
+            (text_url, charset), *others = choice.texts or [("", "")]
             people = ["; ".join(person["name"] for person in book[role] or ()) for role in ("authors", "translators")]
             table.writerow(
                 [book["id"], " ".join((book["title"] or "").split()), *people, "; ".join(book["languages"] or ()),
                  book["download_count"], "; ".join(book["subjects"] or ()), "; ".join(book["bookshelves"] or ()),
-                 choice.text_url, choice.charset, Path(books_dir) / f"{book['id']}.txt" if choice.kept else "",
+                 text_url, charset, "; ".join(" ".join(text).strip() for text in others),
+                 Path(books_dir) / f"{book['id']}.txt" if choice.kept else "",
                  "yes" if choice.kept else "no", choice.reason]
             )  # fmt: skip
     return choices
@@ -192,15 +193,15 @@ def select(
         raise MinlmError(f"include names books that the catalog does not have: {sorted(missing)}")
     choices = []
     for book in ordered:
-        text_url, charset = choose_text(book["formats"])
+        texts = choose_texts(book["formats"])
         reason = _reason_to_drop(book, author_year_end)
         if book["id"] in exclude:
             reason = "excluded by id"
-        elif not text_url:
+        elif not texts:
             reason = "no usable plain text"
         elif book["id"] in include:
             reason = ""
-        choices.append(Choice(book, not reason, reason, text_url, charset))
+        choices.append(Choice(book, not reason, reason, texts))
 
     # Included books first, so that neither another version nor max_books displaces them.
     versions: dict[tuple[str, ...], int] = {}
@@ -222,8 +223,8 @@ def select(
     return choices
 
 
-def choose_text(formats: dict[str, str]) -> tuple[str, str]:
-    """The address and charset of the best plain text among MIME type → address, or ("", "").
+def choose_texts(formats: dict[str, str]) -> list[tuple[str, str]]:
+    """Address and charset of the plain texts among MIME type → address, the best first.
 
     UTF-8 before US-ASCII before ISO-8859-1 before all others. Labels lie: an archive is no text whatever its MIME
     type, and `….txt.utf-8` is UTF-8.
@@ -238,7 +239,7 @@ def choose_text(formats: dict[str, str]) -> tuple[str, str]:
         charset = mime_type.partition("charset=")[2].strip(' "').lower() or path.partition(".txt.")[2]
         order = ("utf-8", "us-ascii", "iso-8859-1")
         found.append((order.index(charset) if charset in order else len(order), url, charset))
-    return min(found)[1:] if found else ("", "")
+    return [(url, charset) for _, url, charset in sorted(found)]
 
 
 def _reason_to_drop(book: Book, author_year_end: int) -> str:

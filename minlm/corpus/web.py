@@ -121,14 +121,15 @@ def fetch(session: requests.Session, url: str) -> requests.Response:
     Raises:
         UnreachableError, FetchError: as in `get`.
     """
-    for attempt in range(RETRIES):
+    for attempt in range(1, RETRIES + 1):
         try:
             return get(session, url)
         except BROKEN_OFF as error:
+            if attempt == RETRIES:
+                raise FetchError(f"{url}: {describe_break(error)}, {RETRIES} times in a row") from error
             log.info(f"{url}: {describe_break(error)}; asking again")
-            last = error
-            time.sleep(BACKOFF_SECONDS * 2**attempt)
-    raise FetchError(f"{url}: {describe_break(last)}, {RETRIES} times in a row")
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError("RETRIES is at least 1")
 
 
 def is_web_page(response: requests.Response, start: bytes) -> bool:

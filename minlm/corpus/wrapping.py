@@ -48,6 +48,12 @@ def cut_header_and_footer(text: str) -> tuple[str, int]:
     return text[begin : end.start() if end else len(text)].strip("\n") + "\n", found
 
 
+def is_cut_off(text: str) -> bool:
+    """Whether a text has Project Gutenberg's marker of the start, but none of the end."""
+    start = START.search(text)
+    return start is not None and END.search(text, start.end()) is None
+
+
 def remove_transcribers_notes(text: str) -> tuple[str, int]:
     """Remove notes of those who made the electronic text, and who produced it."""
     text, bracketed = cut_out(re.compile(r"\[(?:original )?transcriber(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)

@@ -41,9 +41,11 @@ def table(server, tmp_path):
     path = tmp_path / "selection.csv"
     with open(path, "w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["gutenberg_id", "text_url", "charset", "kept"])
-        rows.writerow([12, f"{server.url}/12.txt", "iso-8859-1", "yes"])
-        rows.writerow([13, "", "", "no"])
+        rows.writerow(["gutenberg_id", "text_url", "charset", "other_texts", "kept"])
+        rows.writerow([12, f"{server.url}/12.txt", "iso-8859-1", "", "yes"])
+        rows.writerow([13, "", "", "", "no"])
+        others = f"{server.url}/15-7.txt iso-8859-7; {server.url}/15-any.txt"
+        rows.writerow([15, f"{server.url}/15-0.txt", "utf-8", others, "yes"])
     return path
 
 
@@ -84,6 +86,50 @@ def test_a_book_that_fails_for_good_is_recorded(server, table, tmp_path, answer,
     fetch_book(table, 12, output, 0)
     assert output.read_bytes() == b"text"
     assert not record.exists()
+
+
+HTML = Answer(b"<!DOCTYPE html><html>Log in</html>", headers={"Content-Type": "text/html"})
+WHOLE = b"*** START OF THE PROJECT GUTENBERG EBOOK X ***\nOne. Two.\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [HTML, Answer(b"<html>busy</html>"), Answer(b""), Answer(WHOLE, headers={"Content-Length": "60"})],
+    ids=["web page", "web page called text", "empty", "content-length too small"],
+)
+def test_an_answer_that_is_no_whole_text_is_asked_for_again(server, table, tmp_path, bad):
+    server.answer = lambda request: bad if len(server.requests) < 3 else Answer(WHOLE)
+    output = tmp_path / "books" / "12.txt"
+    assert fetch_book(table, 12, output, 0) == f"{len(WHOLE)} bytes of utf-8 from {server.url}/12.txt"
+    assert output.read_bytes() == WHOLE
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("bad", [HTML, Answer(status=404), Answer(WHOLE[:60])], ids=["web page", "404", "cut off"])
+def test_the_other_texts_of_a_book_are_tried(server, table, tmp_path, bad):
+    greek = "*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\u03b1\u03b2\n*** END OF THE PROJECT GUTENBERG EBOOK X ***"
+    server.answer = lambda request: Answer(greek.encode("iso-8859-7")) if request.path == "/15-7.txt" else bad
+    output = tmp_path / "books" / "15.txt"
+    assert "15-7.txt" in fetch_book(table, 15, output, 0)
+    assert output.read_text() == greek
+    tries = 1 if bad.status == 404 else 3
+    assert [request.path for request in server.requests] == ["/15-0.txt"] * tries + ["/15-7.txt"]
+
+    server.answer = lambda request: HTML
+    assert "failed" in fetch_book(table, 15, output, 0)
+    failed = (tmp_path / "failed" / "15.txt").read_text()
+    assert all(
+        f"/15-{name}.txt: the server sent a web page instead of the text" in failed for name in ("0", "7", "any")
+    )
+
+
+def test_a_book_without_the_marker_of_the_end_is_taken_if_there_is_no_other(server, table, tmp_path):
+    server.answer = lambda request: Answer(WHOLE[:60]) if request.path == "/15-7.txt" else Answer(status=404)
+    output = tmp_path / "books" / "15.txt"
+    assert "seems to be cut off" in fetch_book(table, 15, output, 0)
+    assert output.read_bytes() == WHOLE[:60]
+    assert len(server.requests) == 1 + 3 + 1
+    assert not (tmp_path / "failed").exists()
 
 
 def test_no_network_is_no_fault_of_the_book(server, table, tmp_path):

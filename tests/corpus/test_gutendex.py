@@ -4,7 +4,7 @@ import json
 import pytest
 from local_server import Answer
 
-from minlm.corpus.gutendex import COLUMNS, choose_text, read_catalog, select, write_catalog, write_selection
+from minlm.corpus.gutendex import COLUMNS, choose_texts, read_catalog, select, write_catalog, write_selection
 from minlm.errors import MinlmError
 from minlm.scripts import catalog, selection
 
@@ -185,9 +185,22 @@ UTF8, ASCII, LATIN, PLAIN = (
         ({'text/plain; charset="UTF-8"': "h/A.TXT?x=1"}, ("h/A.TXT?x=1", "utf-8")),
     ],
 )
-def test_choose_text(formats, expected):
+def test_best_text(formats, expected):
     full = {mime: url.replace("h/", "http://host/") for mime, url in formats.items()}
-    assert choose_text(full) == (expected[0].replace("h/", "http://host/"), expected[1])
+    best = next(iter(choose_texts(full)), ("", ""))
+    assert best == (expected[0].replace("h/", "http://host/"), expected[1])
+
+
+def test_all_texts_the_best_first():
+    formats = {
+        LATIN: "http://host/a-8.txt",
+        UTF8: "http://host/a.zip",
+        ASCII: "http://host/a.txt",
+        PLAIN: "http://host/b.txt",
+    }
+    assert choose_texts(formats) == [
+        ("http://host/a.txt", "us-ascii"), ("http://host/a-8.txt", "iso-8859-1"), ("http://host/b.txt", ""),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -235,7 +248,11 @@ def test_an_included_version_displaces_the_popular_one():
 def test_selection_table(tmp_path):
     books = [
         book(
-            1, 'A "Title",\r\nin two lines', translators=[person("Pope, Alexander", 1688, 1744)], languages=["en", "la"]
+            1,
+            'A "Title",\r\nin two lines',
+            translators=[person("Pope, Alexander", 1688, 1744)],
+            languages=["en", "la"],
+            formats={UTF8: "http://host/1-0.txt", LATIN: "http://host/1-8.txt", PLAIN: "http://host/1.txt"},
         ),
         book(2, "Other", copyright=True),
     ]
@@ -256,6 +273,7 @@ def test_selection_table(tmp_path):
         "bookshelves": "",
         "text_url": "http://host/1-0.txt",
         "charset": "utf-8",
+        "other_texts": "http://host/1-8.txt iso-8859-1; http://host/1.txt",
         "local_path": "data/books/1.txt",
         "kept": "yes",
         "reason": "",
