@@ -13,7 +13,7 @@ import torch
 from minlm.serve import events
 from minlm.serve.server import Server
 from minlm.tokenization import BPETokenizer
-from minlm.transformer import TransformerLM
+from minlm.transformer import TransformerLM, streaming
 from minlm.transformer.checkpoint import save_model
 from minlm.transformer.loading import load_with_tokenizer
 
@@ -82,7 +82,13 @@ class Gate:
 
 
 @pytest.fixture
-def gate(server, monkeypatch) -> Iterator[Gate]:
+def endless(monkeypatch):
+    """The model does not end a text before its length, whatever it draws."""
+    monkeypatch.setattr(streaming, "end_of_text", lambda tokenizer: -1)
+
+
+@pytest.fixture
+def gate(server, endless, monkeypatch) -> Iterator[Gate]:
     made = Gate()
     monkeypatch.setattr(events, "stream_text", made.wrap(events.stream_text))
     yield made

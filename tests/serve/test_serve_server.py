@@ -17,6 +17,7 @@ from minlm.scripts import generate, serve
 from minlm.serve import server as server_module
 from minlm.serve.request import MAX_BODY_BYTES, MAX_PROMPT_CHARACTERS, TextRequest, parse
 from minlm.serve.server import Server
+from minlm.transformer import streaming
 
 SECONDS = 20
 
@@ -84,7 +85,7 @@ def test_probabilities_are_the_models_own(trained, ask):
 
 def test_a_text_that_the_model_ends(ask, monkeypatch):
     (_, first, *_) = ask(prompt="the", temperature=0).events
-    monkeypatch.setattr("minlm.transformer.streaming.end_of_text", lambda tokenizer: first["id"])
+    monkeypatch.setattr(streaming, "end_of_text", lambda tokenizer: first["id"])
     *_, end = ask(prompt="the", temperature=0).events
     assert (end["tokens"], end["ended"]) == (0, True)
 
@@ -257,7 +258,7 @@ def test_the_page_comes_from_here_alone(server):
 # --- the program ------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_ends_it_cleanly(trained, monkeypatch, capfd):
+def test_ctrl_c_ends_it_cleanly(trained, endless, monkeypatch, capfd):
     """Also while a text is being written."""
     kinds = []
 
