@@ -12,13 +12,13 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; } h3 { font-
 img { width: 100%; min-width: 44rem; height: auto; background: #fff; border-radius: 6px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
-td.text { white-space: normal; min-width: 10rem; }
+td.text { white-space: normal; min-width: 8rem; overflow-wrap: anywhere; }
 tr.best td { font-weight: 600; background: var(--soft); }
 .note { opacity: .75; font-size: .9rem; }
-.cards { display: grid; grid-auto-flow: column; grid-auto-columns: minmax(min(17rem, 80vw), 1fr); gap: .8rem;
-  overflow-x: auto; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: .8rem; }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: .6rem .8rem; font-size: .9rem; }
 .card p { white-space: pre-wrap; overflow-wrap: anywhere; max-height: 14rem; overflow-y: auto; margin: .3rem 0 0; }
 """
