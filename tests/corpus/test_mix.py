@@ -145,6 +145,30 @@ def test_one_giant_document(tmp_path, monkeypatch):
     assert sum(document.startswith(giant) for document in iter_documents(tmp_path / "out.txt")) == 3
 
 
+def test_validation_text_is_read_as_often_as_it_must_be_and_no_more(tmp_path):
+    """The sizes of a real run: 46,731 words of stories and 72,228 of books, in hundreds. 60 % of both together are
+    1.53 times the stories there are, so some of them must come twice, and none three times.
+    """
+    base = corpus(tmp_path / "base.txt", "base", 20, 24)
+    ancients = corpus(tmp_path / "old.txt", "old", 6, 120)
+    words = {name: words_of(iter_documents(path)) for name, path in (("base", base), ("old", ancients))}
+    outputs = tmp_path / "train.txt", tmp_path / "valid.txt"
+    valid = mix_corpora((base, base), (ancients, ancients), outputs, 0.4)["valid"]
+    needed = {"base": 0.6 * sum(words.values()), "old": 0.4 * sum(words.values())}
+    assert valid.base_passes == pytest.approx(needed["base"] / words["base"], rel=0.01)
+    assert valid.ancient_passes == pytest.approx(needed["old"] / words["old"], rel=0.01)
+    assert 1 < valid.base_passes < 2
+    assert valid.ancient_passes < 1
+    times = Counter(tuple(document.split()[:2]) for document in iter_documents(outputs[1]))
+    assert max(times.values()) == 2
+    assert max(count for key, count in times.items() if key[0] == "old") == 1
+
+    # With a target that fits, nothing is repeated.
+    small = mix_corpora((base, base), (ancients, ancients), outputs, 0.4, target_total_words=sum(words.values()))
+    assert max(Counter(iter_documents(outputs[1])).values()) == 1
+    assert small["valid"].base_passes < 1
+
+
 def test_bad_input(tmp_path):
     good, empty = write(tmp_path / "good.txt", ["some words"]), tmp_path / "empty.txt"
     empty.write_text(f"\n{SEPARATOR}\n")
