@@ -13,7 +13,7 @@ from minlm.corpus.cleaning import clean_book, normalize_spaces
 from minlm.corpus.gutenberg import decode
 from minlm.corpus.wrapping import LICENSE, cut_header_and_footer
 
-SUSPICIOUS = re.compile(rf"{LICENSE.pattern}|gutenberg|transcriber|copyright|e-?(?:text|book)\b", re.I)
+SUSPICIOUS = re.compile(rf"{LICENSE.pattern}|gutenberg|transcriber|copyright|\be-?(?:text|book)\b", re.I)
 
 
 def main() -> None:
