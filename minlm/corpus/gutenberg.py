@@ -15,7 +15,6 @@ from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import log
 
-ANSWERS = 3  # to ask an address for, as long as they come but are no whole text
 CUT_OFF = "a text without its end"
 
 
@@ -58,7 +57,7 @@ def _fetch_text(session: requests.Session, addresses: list[tuple[str, str]]) -> 
     """
     problems, cut_off = [], None
     for url, charset in addresses:
-        for attempt in range(ANSWERS):
+        for attempt in range(web.ODD_ANSWERS):
             try:
                 response = web.fetch(session, url)
             except web.FetchError as error:  # it has been asked often enough
@@ -72,7 +71,7 @@ def _fetch_text(session: requests.Session, addresses: list[tuple[str, str]]) -> 
             if problem == CUT_OFF:
                 cut_off = text, f"{what}, but it seems to be cut off: the marker of the end is missing"
             problem = f"{url}: the server sent {problem}"
-            if attempt + 1 < ANSWERS:
+            if attempt + 1 < web.ODD_ANSWERS:
                 log.info(f"{problem}; asking again")
                 time.sleep(web.BACKOFF_SECONDS * 2**attempt)
         log.info(problem)

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,14 +95,19 @@ def _read_pages(session: requests.Session, first_page: str) -> dict[int, Book]:
 
 
 def _read_page(session: requests.Session, url: str) -> dict[str, Any]:
-    response = web.fetch(session, url)
-    try:
-        page = response.json()
-        if isinstance(page["count"], int) and all(isinstance(book["id"], int) for book in page["results"]):
-            return page
-    except (ValueError, LookupError, TypeError):
-        pass
-    raise MinlmError(f"{url} did not answer with a Gutendex catalog page, but with: {response.text[:80]!r}")
+    for attempt in range(web.ODD_ANSWERS):
+        response = web.fetch(session, url)
+        try:
+            page = response.json()
+            if isinstance(page["count"], int) and all(isinstance(book["id"], int) for book in page["results"]):
+                return page
+        except (ValueError, LookupError, TypeError):
+            pass
+        problem = f"{url} did not answer with a Gutendex catalog page, but with: {response.text[:80]!r}"
+        if attempt + 1 < web.ODD_ANSWERS:
+            log.info(f"{problem}; asking again")
+            time.sleep(web.BACKOFF_SECONDS * 2**attempt)
+    raise MinlmError(problem)
 
 
 @dataclass

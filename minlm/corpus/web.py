@@ -23,6 +23,7 @@ TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces of an answ
 RETRIES = 6
 BACKOFF_SECONDS = 1.0  # doubled with each retry: 0, 2, 4, 8, 16, 32
 LONGEST_RETRY_AFTER = 120.0
+ODD_ANSWERS = 3  # how often to ask as long as answers come whole, but with something else in them than they should
 
 BROKEN_OFF = (
     requests.exceptions.ChunkedEncodingError,

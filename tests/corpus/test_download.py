@@ -243,6 +243,24 @@ def test_wrong_checksum(server, tmp_path):
         download(server.url, tmp_path / "file", "123")
 
 
+@pytest.mark.parametrize("claimed", [len(BODY) // 2, len(BODY) + 1000])
+def test_wrong_length_claimed(server, tmp_path, claimed):
+    """A file cut to a length that is claimed too small looks whole; only the checksum knows."""
+    whole = serve_file(BODY)
+
+    def answer(request):
+        result = whole(request)
+        result.headers["Content-Length"] = str(claimed)
+        if claimed > len(BODY):
+            result.break_after = len(BODY)
+        return result
+
+    server.answer = answer
+    with pytest.raises(MinlmError, match="SHA-256" if claimed < len(BODY) else r"broke off|bytes long instead of"):
+        download(server.url, tmp_path / "file", SHA256)
+    assert not (tmp_path / "file").exists()
+
+
 @pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "text/plain"])
 def test_web_page_instead_of_the_file(server, tmp_path, content_type):
     """It must not cost us what had arrived before."""

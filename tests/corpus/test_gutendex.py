@@ -115,7 +115,15 @@ def test_not_a_catalog(server, tmp_path, body):
     server.answer = lambda request: Answer(body)
     with pytest.raises(MinlmError, match="did not answer with a Gutendex catalog"):
         make_catalog(server, tmp_path / "catalog.jsonl")
+    assert len(server.requests) == 3
     assert not (tmp_path / "catalog.jsonl").exists()
+
+
+def test_a_web_page_in_between_is_asked_for_again(server, tmp_path):
+    good = pages(server, [book(number) for number in range(10)])
+    server.answer = lambda request: Answer(b"<html>busy</html>") if len(server.requests) in (1, 2, 4) else good(request)
+    assert make_catalog(server, tmp_path / "catalog.jsonl") == 10
+    assert len(server.requests) == 3 + 3
 
 
 def test_empty_catalog(server, tmp_path):
@@ -287,13 +295,16 @@ def test_selection_table(tmp_path):
 
 
 def test_programs(server, tmp_path, capfd):
-    server.answer = pages(server, [book(n, f"Work {'abcdefghij'[n]}", copyright=n % 2 == 1) for n in range(10)])
+    undated = [book(10 + n, authors=[person(f"Nobody {n}")]) for n in range(2)]
+    books = [book(n, f"Work {'abcdefghij'[n]}", copyright=n % 2 == 1) for n in range(10)]
+    server.answer = pages(server, books + undated)
     path, table = str(tmp_path / "catalog.jsonl"), str(tmp_path / "selection.csv")
     catalog.main(["--gutendex_url", f"{server.url}/books/", "--request_delay", "0", "--output", path])
     selection.main(["--catalog", path, "--output", table, "--max_books", "3"])
     shown = capfd.readouterr().err
-    assert "10 books" in shown
-    assert "3 of 10 books kept" in shown
+    assert "12 books" in shown
+    assert "3 of 12 books kept" in shown
+    assert "2 no dates" in shown
     assert "5 not in the public domain" in shown
     assert "2 beyond max_books" in shown
     for main, arguments in ((catalog.main, ["--gutendex_url", "nonsense", "--output", f"{path}2"]),
