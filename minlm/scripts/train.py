@@ -24,10 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of this program."""
     parser = cli.make_parser(
         "nlm-train",
-        "Train a Transformer language model. The defaults are the reference run. A run that was interrupted, in "
-        "whatever way, goes on from its last in-progress checkpoint when the same command is given again. On several "
-        "GPUs: torchrun --standalone --nproc-per-node N -m minlm.scripts.train …; on several machines with torchrun's "
-        "rendezvous or srun.",
+        "Train a Transformer language model. A run that was interrupted, in whatever way, goes on from its last "
+        "in-progress checkpoint when the same command is given again. On several GPUs: torchrun --standalone "
+        "--nproc-per-node N -m minlm.scripts.train …; on several machines with torchrun's rendezvous or srun.",
         "nlm-train --train_tokens data/tokens/train.npy --val_tokens data/tokens/valid.npy --vocab_size 10000 \\\n"
         "    --context_length 256 --checkpoint_path results/model.pt --log_csv results/metrics.csv",
     )

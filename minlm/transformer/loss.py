@@ -96,8 +96,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        scale = grad_loss / ctx.positions
-        return grad_hidden * scale, grad_weight * scale, None, None, None
+        scale = grad_loss / ctx.positions  # in place: there is one backward pass, and memory is scarcest now
+        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None
 
 
 def _loss_and_gradient(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
