@@ -34,6 +34,10 @@ PYTHON = "python"
 if TRAINING["devices"] > 1:  # torchrun starts the processes
     PYTHON += f" -m torch.distributed.run --standalone --nproc-per-node {TRAINING['devices']}"
 
+# Results go to the cache between workflows where `--cache` asks for it; else Snakemake would tell at each call that
+# they could.
+CACHE = "omit-software" if workflow.workflow_settings.cache is not None else False
+
 # The wildcard {run} is "" for the main configuration and "experiments/NAME/" for a variant (docs/experiments.md).
 FIRST_ALIKE = first_alike(RUNS)
 

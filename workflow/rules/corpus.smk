@@ -31,7 +31,7 @@ rule download_tinystories:
         "logs/download_tinystories_{split}.log",
     wildcard_constraints:
         split="train|valid",
-    cache: "omit-software"
+    cache: CACHE
     conda:
         "../../envs/minlm.yaml"
     threads: 1

@@ -10,7 +10,7 @@ rule count_words:
         "logs/{run}count_words{shard}.log",
     wildcard_constraints:
         shard=SHARD,
-    cache: "omit-software"
+    cache: CACHE
     conda:
         "../../envs/minlm.yaml"
     threads: 16
@@ -56,7 +56,7 @@ rule train_tokenizer:
         **VOCAB,
     log:
         "logs/{run}train_tokenizer.log",
-    cache: "omit-software"
+    cache: CACHE
     conda:
         "../../envs/minlm.yaml"
     threads: 1
@@ -83,7 +83,7 @@ rule tokenize:
     wildcard_constraints:
         split="train|valid",
         shard=f"({SHARD})?",
-    cache: "omit-software"
+    cache: CACHE
     conda:
         "../../envs/minlm.yaml"
     threads: lambda wildcards: 16 if wildcards.split == "train" else 1
