@@ -72,9 +72,11 @@ def wait_for(condition, seconds=900):
 def test_four_shards_two_trainers_and_a_preemption(slurm, checkout):
     log = checkout.folder / "logs/train.log"
     process = checkout.start(
-        "all", "--profile", "profiles/slurm", "--jobs", "4", "--default-resources", "slurm_partition=cpu",
-        "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2",
-        "--set-resources", "train:mem_mb=3000", "train:runtime=30", "--config", *SETTINGS,
+        "results/samples.txt", "--profile", "profiles/slurm", "--slurm-status-command", "squeue",
+        "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5",
+        "--set-threads", "count_words=1", "tokenize=1", "sample=1",  # of the machine's two
+        # what stands here takes the place of the profile's `set-resources`, hence the partition again
+        "--set-resources", "train:slurm_partition=gpu", "train:mem_mb=3000", "train:runtime=30", "--config", *SETTINGS,
     )  # fmt: skip
     state = wait_for(lambda: list(checkout.folder.glob("results/*state*/*.pt")) or process.poll() is not None)
     if state is True:
@@ -85,8 +87,8 @@ def test_four_shards_two_trainers_and_a_preemption(slurm, checkout):
     assert process.returncode == 0, output
 
     jobs = ended_jobs()
-    print(*(f"{j['JobId']} {j['rule']} {j['JobState']} {j['Partition']} {j.get('TimeLimit')} {j.get('TRES')} "
-            f"{j.get('TresPerJob', '')} {j['StartTime']} {j['EndTime']}" for j in jobs), sep="\n")  # fmt: skip
+    names = ("JobId", "rule", "JobState", "Partition", "TimeLimit", "TRES", "TresPerJob", "RunTime")
+    print(*(" ".join(job.get(name, "") for name in names) for job in jobs), log.read_text(), sep="\n")
     counts = [job for job in jobs if job["rule"].startswith("count_words")]
     assert [job["JobState"] for job in counts] == ["COMPLETED"] * 4
     assert {job["Partition"] for job in counts} == {"cpu"}
@@ -101,5 +103,4 @@ def test_four_shards_two_trainers_and_a_preemption(slurm, checkout):
         assert "mem=3000M" in job["TRES"]
     assert not any("gpu" in job.get("TresPerJob", "") for job in jobs if job not in trainings)
     assert re.search(r"continu|resum", log.read_text(), re.IGNORECASE)
-    print(log.read_text())
     assert (checkout.folder / "results/samples.txt").stat().st_size > 0
