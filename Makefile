@@ -5,7 +5,7 @@ VENV := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: samples test test-slow check format docs
+.PHONY: samples test test-slow check format docs site
 
 samples: $(VENV)/.minlm-installed  ## everything from the text to results/samples.txt
 	$(BIN)/snakemake --cores all results/samples.txt
@@ -30,6 +30,9 @@ format: $(VENV)/.minlm-test-installed  ## put the code into its standard form
 docs: $(VENV)/.minlm-installed  ## write docs/configuration.md from the schema
 	$(BIN)/python -m minlm.scripts.config_reference --output docs/configuration.md
 
+site: docs $(VENV)/.minlm-docs-installed  ## docs/ and the docstrings as a web site in site/; a dead link is an error
+	$(BIN)/zensical build --clean --strict
+
 $(VENV)/.minlm-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing minlm into $(VENV) (a few minutes the first time)."
 	$(PIP_INSTALL) .
@@ -38,6 +41,11 @@ $(VENV)/.minlm-installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.minlm-test-installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing minlm and what its tests need into $(VENV) (a few minutes the first time)."
 	$(PIP_INSTALL) '.[test]'
+	@touch $@ $(VENV)/.minlm-installed
+
+$(VENV)/.minlm-docs-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what the docs site needs into $(VENV)."
+	$(PIP_INSTALL) '.[docs]'
 	@touch $@ $(VENV)/.minlm-installed
 
 $(BIN)/python:
