@@ -1,5 +1,6 @@
-"""Pages of the report that no other step makes: how the tokenizer cuts texts, and what everything ran on."""
+"""Pages of the report: what its reader would otherwise have to download, and what no other step makes."""
 
+import csv
 import os
 import platform
 import re
@@ -10,6 +11,8 @@ from pathlib import Path
 from minlm import pages
 from minlm.files import atomic_write
 from minlm.tokenization import BPETokenizer
+from minlm.transformer.comparison import read_evaluation
+from minlm.transformer.samples import read_samples
 
 PACKAGES = ("minlm", "torch", "numpy", "numba", "regex", "snakemake")
 COLORS = 6
@@ -42,6 +45,45 @@ def write_tokenizer_page(path: str | Path, tokenizer: BPETokenizer, texts: Seque
 
 def _shown(token: bytes) -> str:
     return pages.text(pages.spell_token(token))
+
+
+def write_corpus_page(path: str | Path, table: str | Path) -> None:
+    """The table of `corpus_report`."""
+    with open(table, encoding="utf-8", newline="") as handle:
+        header, *rows = csv.reader(handle)
+    shown = [[f"{int(cell):,}" if cell.isdigit() else cell or "–" for cell in row] for row in rows]
+    titles = [name.replace("_", " ") for name in header]
+    _write(path, pages.page("Corpus", pages.table(titles, shown, words=("corpus", "split"))))
+
+
+def write_evaluation_page(path: str | Path, evaluation: str | Path) -> None:
+    """The model and the compressors on the validation text, the best first."""
+    found = read_evaluation(evaluation)
+    candidates = {"this model": found["bits_per_byte"]}
+    candidates |= {name.removesuffix("_bits_per_byte"): value for name, value in found["baseline"].items()}
+    ranked = sorted(candidates.items(), key=lambda item: item[1])
+    rows = [(name, f"{value:.4f}") for name, value in ranked]
+    note = (
+        f"{found['parameters']:,} parameters after {found['iteration']:,} steps, on {found['bytes']:,} bytes "
+        f"({found['tokens']:,} tokens) that it has not seen: {found['nats_per_token']:.4f} nats/token, "
+        f"perplexity {found['perplexity']:.1f}."
+    )
+    table = pages.table(("compressor", "bits / byte"), rows, words=("compressor",), best=0)
+    _write(path, pages.page("Evaluation", table, f'<p class="note">{note}</p>'))
+
+
+def write_samples_page(path: str | Path, samples: str | Path) -> None:
+    """Under each prompt the texts that continue it, beside each other."""
+    cards: dict[str, list[str]] = {}
+    for sample in read_samples(samples):
+        top_p = "none" if sample.setting.top_p is None else sample.setting.top_p
+        title = f"temperature {sample.setting.temperature}, top_p {top_p}, seed {sample.seed}"
+        card = f'<div class="card"><b>{title}</b><p>{pages.text(sample.text)}</p></div>'
+        cards.setdefault(sample.prompt, []).append(card)
+    parts = [
+        f'<h3>“{pages.text(prompt)}”</h3>\n<div class="cards">{"".join(texts)}</div>' for prompt, texts in cards.items()
+    ]
+    _write(path, pages.page("Samples", *parts))
 
 
 def write_environment_page(path: str | Path) -> None:

@@ -51,7 +51,7 @@ def read_run(folder: str | Path, settings: str = "") -> Run:
         MinlmError: a file is missing or is not what it should be.
     """
     folder = Path(folder)
-    evaluation = _read_evaluation(folder / "evaluation.json")
+    evaluation = read_evaluation(folder / "evaluation.json")
     metrics = read_metrics(folder / "metrics.csv")
     last = metrics.iloc[-1]
     row = {
@@ -67,9 +67,14 @@ def read_run(folder: str | Path, settings: str = "") -> Run:
     return Run(folder.name, row, metrics, samples, evaluation["bytes"], evaluation["baseline"])
 
 
-def _read_evaluation(path: Path) -> dict[str, Any]:
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """What `evaluate` has written.
+
+    Raises:
+        MinlmError: there is no such file, or it is something else.
+    """
     try:
-        evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        evaluation: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         if not all(name in evaluation for name in ("bits_per_byte", "parameters", "bytes", "baseline")):
             raise ValueError("keys are missing")
     except FileNotFoundError:

@@ -1,14 +1,17 @@
 """A small checkout to run the workflow in, as a user would."""
 
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CORES = ("--cores", "2", "--max-threads", "1")  # another test runs beside: threads would wait for each other
 
 TINY = r"""
 corpus: {source: files, files: {train: [texts/train*.txt], valid: [texts/valid.txt]}}
@@ -20,12 +23,50 @@ sampling: {prompts: ["The cat", "it's \"$HOME\"", ""], settings: [{temperature: 
 """
 
 
-class Checkout:
-    """A folder with the Snakefile, a tiny configuration and a little text."""
+# Most calls are forks of a process that has imported Snakemake, which is half of what a short call costs. It has
+# imported nothing of ours: that comes from the checkout, as in a call from the command line.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["snakemake.cli"])
 
-    def __init__(self, folder: Path):
+
+def snakemake(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
+    """Call snakemake in the folder; its exit status and all that it prints."""
+    with tempfile.NamedTemporaryFile("r") as output:
+        process = FORKS.Process(target=_become_snakemake, args=(folder, arguments, environment(), output.name))
+        process.start()
+        process.join()
+        return process.exitcode, output.read()
+
+
+def _become_snakemake(folder: Path, arguments: tuple[str, ...], variables: dict[str, str], output: str) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(variables)
+    file = os.open(output, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    from snakemake.cli import main
+
+    main(list(arguments))
+
+
+def environment() -> dict[str, str]:
+    variables = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_PROFILE"}
+    return {**variables, "PYTHONPATH": str(ROOT)}
+
+
+class Checkout:
+    """A folder with the Snakefile, a tiny configuration and a little text; or a copy of another, with all it made.
+
+    Without `code`, minlm is the one under test: a copy at another path would compile its kernels again.
+    """
+
+    def __init__(self, folder: Path, like: Path | None = None, code: bool = False):
         self.folder = folder
-        for name in ("Snakefile", "workflow", "profiles", "envs", "minlm"):
+        if like:
+            shutil.copytree(like, folder, symlinks=True, dirs_exist_ok=True)
+            return
+        for name in ("Snakefile", "workflow", "profiles", "envs", *(["minlm"] if code else [])):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
         (folder / "config.yaml").write_text(TINY)
@@ -35,19 +76,12 @@ class Checkout:
         (folder / "texts/train.txt").write_text(text)
         (folder / "texts/valid.txt").write_text(text[:2000].rpartition("<|endoftext|>")[0])
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-
-    def environment(self) -> dict[str, str]:
-        hidden = ("PYTHONPATH", "SNAKEMAKE_PROFILE")
-        return {name: value for name, value in os.environ.items() if name not in hidden}
-
     def start(self, *arguments: str) -> subprocess.Popen:
-        """Start snakemake in a process group of its own."""
+        """Start snakemake from the command line, in a process group of its own."""
         return subprocess.Popen(
-            self.command(*arguments),
+            [sys.executable, "-m", "snakemake", *CORES, *arguments],
             cwd=self.folder,
-            env=self.environment(),
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -56,9 +90,8 @@ class Checkout:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run snakemake to its end; its output."""
-        process = self.start(*arguments)
-        output, _ = process.communicate()
-        assert process.returncode == status, output
+        made, output = snakemake(*CORES, *arguments, folder=self.folder)
+        assert made == status, output
         return output
 
     def stale(self, *arguments: str, target: str = "all") -> dict[str, int]:

@@ -61,6 +61,10 @@ stop() {
     for daemon in slurmd slurmctld munged; do
         [ ! -s "$dir/$daemon.pid" ] || kill "$(cat "$dir/$daemon.pid")" || true
     done
+    for _ in $(seq 100); do # until they have written their state
+        compgen -G "$dir/*.pid" > /dev/null || break
+        sleep 0.1
+    done
     for file in slurm.conf gres.conf; do
         [ "$(readlink "/etc/slurm/$file")" != "$dir/$file" ] || rm "/etc/slurm/$file"
     done

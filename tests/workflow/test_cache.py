@@ -13,8 +13,8 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_two_checkouts_share_and_changed_code_does_not(cache, new_checkout):
-    first, second = new_checkout(), new_checkout()
+def test_two_checkouts_share_while_code_settings_and_texts_are_the_same(cache, new_checkout):
+    first, second = new_checkout(code=True), new_checkout(code=True)
     first.run(*TOKENS, "--cache")
     (of_this_code,) = cache.iterdir()
     kept = set(os.listdir(of_this_code))
@@ -27,21 +27,15 @@ def test_two_checkouts_share_and_changed_code_does_not(cache, new_checkout):
         assert (second.folder / path).read_bytes() == (first.folder / path).read_bytes()
     assert (first.folder / TOKENS[0]).read_bytes() != (first.folder / TOKENS[1]).read_bytes()
 
+    second.run("data/tokenizer/vocab.json", "--cache", "--config", "tokenizer={vocab_size: 290}")
+    assert len(list(of_this_code.iterdir())) == 5 + 2  # a vocabulary more
+    with open(second.folder / "texts/train.txt", "a") as file:
+        file.write("<|endoftext|>\nA new one.\n")
+    second.run("data/tokenizer/vocab.json", "--cache")
+    assert len(list(of_this_code.iterdir())) == 5 + 2 + 3  # and counts
+
     with open(second.folder / "minlm/tokenization/train.py", "a") as file:
         file.write("# another way to train\n")
-    second.run(*TOKENS, "--cache", "--forceall")
+    second.run("data/tokenizer/vocab.json", "--cache", "--forceall")
     (of_other_code,) = set(cache.iterdir()) - {of_this_code}
-    assert (second.folder / TOKENS[0]).resolve().parent == of_other_code
-
-
-def test_other_settings_and_texts_are_other_files(cache, new_checkout):
-    checkout = new_checkout()
-    checkout.run("data/tokenizer/vocab.json", "--cache")
-    (of_this_code,) = cache.iterdir()
-    kept = len(list(of_this_code.iterdir()))
-    checkout.run("data/tokenizer/vocab.json", "--cache", "--config", "tokenizer={vocab_size: 290}")
-    assert len(list(of_this_code.iterdir())) == kept + 2  # a vocabulary more
-    with open(checkout.folder / "texts/train.txt", "a") as file:
-        file.write("<|endoftext|>\nA new one.\n")
-    checkout.run("data/tokenizer/vocab.json", "--cache")
-    assert len(list(of_this_code.iterdir())) == kept + 2 + 3  # and counts
+    assert (second.folder / "data/tokenizer/vocab.json").resolve().parent == of_other_code

@@ -74,11 +74,12 @@ def test_four_shards_two_trainers_and_a_preemption(slurm, checkout):
     process = checkout.start(
         "results/samples.txt", "--profile", "profiles/slurm", "--slurm-status-command", "squeue",
         "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5",
-        "--set-threads", "count_words=1", "tokenize=1", "sample=1",  # of the machine's two
+        "--max-threads", "2", "--set-threads", "count_words=1", "tokenize=1", "sample=1",  # of the machine's two
         # what stands here takes the place of the profile's `set-resources`, hence the partition again
         "--set-resources", "train:slurm_partition=gpu", "train:mem_mb=3000", "train:runtime=30", "--config", *SETTINGS,
     )  # fmt: skip
-    state = wait_for(lambda: list(checkout.folder.glob("results/*state*/*.pt")) or process.poll() is not None)
+    unfinished = checkout.folder / "results/.model.pt.in_progress"
+    state = wait_for(lambda: list(unfinished.glob("*.pt")) or process.poll() is not None)
     if state is True:
         pytest.fail(process.communicate()[0])
     (training,) = (job for job in ended_jobs() if job["JobState"] == "RUNNING" and job["rule"].startswith("train"))

@@ -1,25 +1,19 @@
 """The Snakefile as Snakemake and its linter see it."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
-from checkout import ROOT
+from checkout import ROOT, snakemake
 
 OUTSIDE = r"Shell command directly uses variable (\w+) from outside of the rule"
-
-
-def snakemake(*arguments, cwd=ROOT):
-    return subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=cwd, capture_output=True, text=True)
 
 
 def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
     """`Shell command directly uses variable`: the device, the pause between requests, W&B and the interval of saving
     stand outside `params` on purpose, so that changing them re-runs nothing.
     """
-    titles = re.findall(r"^    \* (.*):$", snakemake("--lint").stderr, re.M)
+    titles = re.findall(r"^    \* (.*):$", snakemake("--lint")[1], re.M)
     outside = {match[1] for title in titles if (match := re.fullmatch(OUTSIDE, title))}
     assert [title for title in titles if not re.fullmatch(OUTSIDE, title)] == []
     assert outside == {"DEVICE", "DELAY", "WANDB", "SAVING", "COMPUTING", "PYTHON"}
@@ -43,19 +37,21 @@ def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script()
 
 @pytest.mark.parametrize("preset", ["tinystories", "ancients"])
 def test_presets_plan(preset, tmp_path):
-    output = snakemake(
+    _, output = snakemake(
         "-n", "results/samples.txt", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
         "--configfile", str(ROOT / "config.yaml"), str(ROOT / f"workflow/presets/{preset}.yaml"),
-    ).stdout  # fmt: skip
+    )  # fmt: skip
     rules = set(re.findall(r"^(\w+) +\d+$", output, re.M))
     assert {"download_tinystories", "mix", "train", "sample"} <= rules
     assert ({"catalog", "selection", "build_ancients"} <= rules) == (preset == "ancients")
 
 
 def test_a_configuration_error_is_a_short_block_without_traceback():
-    result = snakemake("-n", "--cores", "1", "--config", "model={d_modle: 3, num_heads: 5}", "smapling={seed: 1}")
-    assert result.returncode == 1
-    lines = result.stderr.splitlines()
+    status, output = snakemake(
+        "-n", "--cores", "1", "--config", "model={d_modle: 3, num_heads: 5}", "smapling={seed: 1}"
+    )
+    assert status == 1
+    lines = output.splitlines()
     start = lines.index("Error: the configuration has 2 problems:")
     assert [line.split(":")[0].strip() for line in lines[start + 1 :]] == ["model.d_modle", "smapling"]
     assert "Did you mean model.d_model?" in lines[start + 1]
@@ -64,4 +60,4 @@ def test_a_configuration_error_is_a_short_block_without_traceback():
 def test_default_profile_is_loaded_by_itself():
     profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
     assert profile["max-checksum-file-size"] == 0
-    assert "profiles/default" in snakemake("-n", "--cores", "1").stderr
+    assert "profiles/default" in snakemake("-n", "--cores", "1")[1]

@@ -4,7 +4,6 @@ import csv
 
 import pytest
 import yaml
-from checkout import Checkout
 
 COMPARISON = "results/comparison.html"
 
@@ -102,9 +101,10 @@ def test_a_variant_that_parts_from_the_main_run_is_computed(finished_with_varian
 
 
 @pytest.fixture(scope="module")
-def finished_with_variants(tmp_path_factory):
-    made = Checkout(tmp_path_factory.mktemp("variants"))
+def finished_with_variants(finished, new_checkout):
+    """The main run was there before the variants."""
+    made = new_checkout(like=finished.folder)
     with open(made.folder / "config.yaml", "a") as file:
         file.write("experiments: {base: null, lr: {sweep: {training.lr_max: [1.0e-4, 2.0e-3]}}}\n")
-    made.run(COMPARISON, "results/samples.txt")
+    made.run(COMPARISON)
     return made

@@ -26,17 +26,23 @@ rule plot:
         "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output.loss_vs_iter}) --log_file {log}"
 
 
-PAGES = {"tokenizer": "results/report/tokenizer.html", "environment": "results/report/environment.html"}
+PAGES = {
+    name: f"results/report/{name}.html" for name in ("corpus", "tokenizer", "evaluation", "samples", "environment")
+}
 
 
 rule report_pages:
     input:
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
-        model="results/model.pt",
+        corpus="results/corpus.csv",
+        evaluation="results/evaluation.json",
+        samples="results/samples.txt",
     output:
-        tokenizer=report(PAGES["tokenizer"], caption="../report/tokenizer.rst", category="Tokenizer"),
-        environment=report(PAGES["environment"], caption="../report/environment.rst", category="Environment"),
+        **{
+            name: report(path, caption=f"../report/{name}.rst", category=name.capitalize())
+            for name, path in PAGES.items()
+        },
     log:
         "logs/report_pages.log",
     benchmark:
@@ -51,7 +57,8 @@ rule report_pages:
         "Writing pages for the report."
     shell:
         "exec python -m minlm.scripts.report_pages --vocab_path {input.vocab} --merges_path {input.merges}"
-        " --output_tokenizer {output.tokenizer} --output_environment {output.environment} --log_file {log}"
+        " --corpus {input.corpus} --evaluation {input.evaluation} --samples {input.samples}"
+        " --output_dir $(dirname {output.tokenizer}) --log_file {log}"
 
 
 # Where a variant has the same settings as an earlier run, the files in its own folder are links to that run's.
