@@ -114,6 +114,20 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 @intrinsic
+def natural(typing: Any, index: Any) -> Any:
+    """An index that is promised not to be negative: numba else asks each time whether it counts from the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [ir.IntType(1)]), "llvm.assume"
+        )
+        builder.call(function, [builder.icmp_signed(">=", arguments[0], ir.Constant(ir.IntType(64), 0))])
+        return arguments[0]
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
 def load8(typing: Any, array: Any, index: Any) -> Any:
     """8 bytes of an array as one int64, from byte `index` on, wherever that is."""
 

@@ -1,6 +1,6 @@
 """Counting words: the VALUE of an entry is how often its word occurs."""
 
-from minlm.tokenization.kernels.compiler import kernel, stay_apart
+from minlm.tokenization.kernels.compiler import kernel, natural, stay_apart
 from minlm.tokenization.kernels.word_table import (
     BATCH,
     KEY_HIGH,
@@ -36,12 +36,13 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
         if used[POOL_BYTES] + bounds[end] - bounds[begin] > pool.size:
             return begin
         prepare(text, bounds, begin, end, table, keys)
-        for k in range(begin, end):
-            low, high, slot = keys[k - begin, 0], keys[k - begin, 1], keys[k - begin, 2]
+        for k in range(end - begin):
+            row = natural(k)
+            low, high, slot = keys[row, 0], keys[row, 1], natural(keys[row, 2])
             if table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high or high < 0:
-                slot = find_or_insert(low, high, slot, text, bounds[k], table, pool, used)
+                slot = natural(find_or_insert(low, high, slot, text, bounds[begin + k], table, pool, used))
             if amounts.size > 1:
-                amount = amounts[k]
+                amount = amounts[begin + k]
             table[slot, VALUE] += amount
     return num_words
 

@@ -7,7 +7,7 @@ word is long.
 
 import numpy as np
 
-from minlm.tokenization.kernels.compiler import kernel, stay_apart
+from minlm.tokenization.kernels.compiler import kernel, natural, stay_apart
 from minlm.tokenization.kernels.word_table import (
     BATCH,
     KEY_HIGH,
@@ -92,9 +92,10 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
         if used[POOL_BYTES] + BATCH * MAX_CACHED > pool.size or used[POOL_IDS] + BATCH * MAX_CACHED > ids_pool.size:
             return begin
         prepare(text, bounds, begin, end, table, keys)
-        num_out = used[NUM_OUT]
+        num_out = natural(used[NUM_OUT])
         for k in range(begin, end):
-            low, high, slot = keys[k - begin, 0], keys[k - begin, 1], keys[k - begin, 2]
+            row = natural(k - begin)
+            low, high, slot = keys[row, 0], keys[row, 1], natural(keys[row, 2])
             if table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high or high < 0:
                 slot, count = find_or_encode(
                     low, high, slot, text, bounds[k], bounds[k + 1], byte_ids, pairs, table, pool, ids_pool, used,
@@ -108,6 +109,7 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
                         out[num_out + i] = work[ID, i]
                     num_out += count
                     continue
+            slot = natural(slot)
             value = table[slot, VALUE]
             count = value & ((1 << COUNT_BITS) - 1)
             if value == count:
@@ -117,7 +119,7 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
                 place = value >> COUNT_BITS
                 for i in range(count):
                     out[num_out + i] = ids_pool[place + i]
-            num_out += count
+            num_out = natural(num_out + count)
         used[NUM_OUT] = num_out
     return num_words
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
-from minlm.tokenization.kernels.compiler import bytes_between, kernel, lowest_bit, num_bits
+from minlm.tokenization.kernels.compiler import bytes_between, kernel, lowest_bit, natural, num_bits
 
 LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters, and the rows of the masks of the first three
 RARE, STARTS, NUM_MASKS = 3, 4, 5  # the rows of the masks of what needs a closer look, and of the starts of words
@@ -290,8 +290,8 @@ def list_bits(masks, size, places):
     for block in range(size // 64 + 1):
         mask = masks[block]
         for first in range(0, num_bits(mask), 8):  # eight at a time: the processor would guess "one more?" wrong
-            for k in range(num_set + first, num_set + first + 8):
-                places[k] = block * 64 + lowest_bit(mask)
+            for k in range(8):
+                places[natural(num_set + first + k)] = block * 64 + lowest_bit(mask)
                 mask &= mask - 1
         num_set += num_bits(masks[block])
     places[num_set] = size

@@ -8,7 +8,7 @@ once; and since the words of a text are known before they are looked up, memory 
 
 import numpy as np
 
-from minlm.tokenization.kernels.compiler import kernel, load8, prefetch
+from minlm.tokenization.kernels.compiler import kernel, load8, natural, prefetch, stay_apart
 
 # The four int64 of an entry. A free entry has KEY_HIGH 0. PLACE is where the pool has the bytes of a long word.
 KEY_LOW, KEY_HIGH, VALUE, PLACE = 0, 1, 2, 3
@@ -37,20 +37,25 @@ def prepare(text, bounds, first, last, table, keys):
         table: int64 (capacity, 4); the capacity is a power of two.
         keys: int64 (BATCH, 3).
     """
-    for k in range(first, last):
-        low, high = word_key(text, bounds[k], bounds[k + 1] - bounds[k])
+    start = bounds[natural(first)]
+    for k in range(last - first):
+        end = bounds[natural(first + k + 1)]
+        low, high = word_key(text, start, end - start)
         slot = first_slot(low, high, table)
         prefetch(table, slot * ENTRY_BYTES)
-        keys[k - first, 0] = low
-        keys[k - first, 1] = high
-        keys[k - first, 2] = slot
+        row = natural(k)
+        keys[row, 0] = low
+        keys[row, 1] = high
+        keys[row, 2] = slot
+        start = end
 
 
 @kernel
 def word_key(text, start, length):
     """The key of a word: its first and its second half."""
     if length <= SHORT:
-        return load8(text, start) & LOW_MASK[length], load8(text, start + 8) & HIGH_MASK[length] | length << 56
+        n = natural(length)
+        return load8(text, start) & LOW_MASK[n], load8(text, start + 8) & HIGH_MASK[n] | n << 56
     return hash_bytes(text, start, length), LONG | length
 
 
@@ -59,7 +64,7 @@ def first_slot(low, high, table):
     """Where in the table the search for a key begins."""
     mixed = (low ^ (high * MULTIPLY_1)) * MULTIPLY_2
     mixed = (mixed ^ mixed >> 29) * MULTIPLY_1
-    return (mixed >> 32) & (table.shape[0] - 1)
+    return (mixed >> 32) & natural(table.shape[0] - 1)
 
 
 @kernel
@@ -101,6 +106,7 @@ def insert(low, high, slot, text, start, table, pool, used):
 @kernel
 def hash_bytes(text, start, length):
     """A hash of a long word, 8 bytes at a time; the last step takes some bytes again."""
+    stay_apart()
     mixed = length * MULTIPLY_1
     for i in range(start, start + length - 8, 8):
         mixed = (mixed ^ load8(text, i)) * MULTIPLY_2
