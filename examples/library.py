@@ -1,6 +1,6 @@
 """The library without the workflow: a tokenizer from a text, a small model, a short training, a sample.
 
-python examples/library.py                      # the sample corpus, a minute or two
+python examples/library.py                      # the sample corpus, a few minutes
 python examples/library.py story.txt --steps 1000
 """
 
