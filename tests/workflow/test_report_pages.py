@@ -1,0 +1,62 @@
+"""The report's pages, made by the program from files that a run leaves."""
+
+import json
+import re
+
+import pytest
+
+from minlm import pages
+from minlm.scripts import report_pages
+from minlm.tokenization import BPETokenizer
+
+
+@pytest.fixture
+def flags(tmp_path):
+    """Flags for the files of a finished run; the pages go to tmp_path/pages."""
+    from minlm.transformer.samples import Sample, Setting, write_samples
+
+    vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"<|endoftext|>", 257: b"th", 258: b"the"}
+    tokenizer = BPETokenizer(vocab, [(b"t", b"h"), (b"th", b"e")], ["<|endoftext|>"])
+    tokenizer.save(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    (tmp_path / "corpus.csv").write_text("corpus,split,words,share\nbible,train,12345,0.6\nbible,valid,678,\n")
+    evaluation = {
+        "nats_per_token": 2.5, "perplexity": 12.2, "bits_per_byte": 1.75, "tokens": 1000, "bytes": 4000,
+        "baseline": {"lzma_bits_per_byte": 2.25, "bz2_bits_per_byte": 1.5}, "parameters": 29536, "iteration": 100,
+    }  # fmt: skip
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    samples = [Sample("a <b>", Setting(t, 0.9), 7, f"a <b> & {t}", 3, False) for t in (0.7, 1.0)]
+    write_samples(tmp_path / "samples.txt", samples, "Samples")
+    files = {"vocab_path": "vocab.json", "merges_path": "merges.txt", "corpus": "corpus.csv",
+             "evaluation": "evaluation.json", "samples": "samples.txt", "output_dir": "pages"}  # fmt: skip
+    return [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
+
+
+def test_each_page_tells_what_its_file_holds(flags, tmp_path):
+    report_pages.main([*flags, "--texts", "the <é>"])
+    made = {path.stem: path.read_text() for path in (tmp_path / "pages").iterdir()}
+    assert set(made) == {"corpus", "tokenizer", "evaluation", "samples", "environment"}
+    assert all("http" not in page and "<h1>" in page for page in made.values())
+    assert "12,345" in made["corpus"]
+    assert re.findall(r'class="text">(bz2|this model|lzma)<', made["evaluation"]) == ["bz2", "this model", "lzma"]
+    assert made["samples"].count('<div class="card">') == 2
+    assert made["samples"].count("<h3>") == 1
+    assert "a &lt;b&gt; &amp; 0.7" in made["samples"]
+    tokens = re.findall(r'<span class="t\d" title="(\d+)">(.*?)</span>', made["tokenizer"])
+    assert tokens == [("258", "the"), ("32", " "), ("60", "&lt;"), ("195", "⟨c3⟩"), ("169", "⟨a9⟩"), ("62", "&gt;")]
+    assert "8 bytes, 6 tokens: 1.33 bytes/token" in made["tokenizer"]
+    assert "torch" in made["environment"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("evaluation.json", "{}"), ("samples.txt", None), ("corpus.csv", None)])
+def test_a_file_that_is_missing_or_something_else_is_named(flags, tmp_path, capfd, name, text):
+    (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        report_pages.main(flags)
+    assert stopped.value.code == 1
+    assert str(tmp_path / name) in (error := capfd.readouterr().err)
+    assert "Traceback" not in error
+
+
+def test_tables_and_pages_escape_what_they_are_given():
+    assert pages.table(("a", "b"), [("<i>", "2")], words=("a",), best=0).count("&lt;i&gt;") == 1
+    assert "<title>&amp;</title>" in pages.page("&")
