@@ -8,12 +8,13 @@ from minlm.errors import MinlmError
 from minlm.tokenization.files import Merge
 from minlm.tokenization.kernels import encoding, merging, scan, word_table
 from minlm.tokenization.kernels.compiler import compile_all
-from minlm.tokenization.kernels.counting import add_counts
+from minlm.tokenization.kernels.counting import add_counts, write_words
 from minlm.tokenization.text import InvalidUtf8
 from minlm.tokenization.word_counts import WordCounts
 
 FIRST_CAPACITY = 1 << 17  # entries of a new word table; 4 MB
 MAX_CAPACITY = 1 << 19  # entries of the word cache when it is emptied: 16 MB for each thread, and as much for pools
+NEVER = -1 << 62  # the count with which special tokens begin, so that it never becomes that of a word
 MERGES_AT_ONCE = 64  # between two reports of progress
 
 
@@ -75,6 +76,8 @@ class WordCounter:
         self._scanner = _Scanner(special_tokens, keep_invalid)
         self._words = _WordTable(FIRST_CAPACITY, pool_bytes=1 << 16)
         self._once = np.ones(1, dtype=np.int64)
+        tokens = [token.encode() for token in special_tokens]
+        self.add_counts(WordCounts.from_dict(dict.fromkeys(tokens, NEVER)))  # their counts stay below zero
         self.add_text(b"")  # so that kernels are compiled or loaded here: numba cannot in several threads at once
 
     def add_text(self, text: bytes) -> None:
@@ -104,30 +107,28 @@ class WordCounter:
     def counts(self, in_order: bool = True) -> WordCounts:
         """What has been counted so far: the words of up to 15 bytes in their order, then the longer ones in theirs."""
         table, pool = self._words.table, self._words.pool
-        specials = {token.encode() for token in self.special_tokens}
-        short, long = (table[table[:, word_table.KEY_HIGH] > 0], table[table[:, word_table.KEY_HIGH] < 0])
-        spelled = np.ascontiguousarray(short[:, :2], dtype="<i8").view(np.uint8).reshape(-1, 16)
-        for token in specials:
-            if len(token) <= word_table.SHORT:
-                key = np.frombuffer(token.ljust(15, b"\0") + bytes([len(token)]), dtype=np.uint8)
-                others = (spelled != key).any(axis=1)
-                short, spelled = short[others], spelled[others]
-        if in_order:  # as big-endian numbers the keys sort like the words
-            order = np.lexsort(spelled.view(">u8").astype(np.uint64).T[::-1])
-            short, spelled = short[order], spelled[order]
-        lengths = spelled[:, 15].astype(np.int64)
-        entries = long[:, word_table.KEY_HIGH :].tolist()
-        long_words = [(pool[at : at + (key ^ word_table.LONG)].tobytes(), count) for key, count, at in entries]
-        long_words = [(word, count) for word, count in long_words if word not in specials]
+        entries = np.flatnonzero(table[:, word_table.VALUE] > 0)
         if in_order:
-            long_words.sort()
-        all_bytes = spelled[np.arange(16) < lengths[:, None]].tobytes() + b"".join(word for word, _ in long_words)
-        return WordCounts(
-            np.frombuffer(all_bytes, dtype=np.uint8),
-            np.cumsum([0, *lengths.tolist(), *(len(word) for word, _ in long_words)], dtype=np.int64),
-            np.append(short[:, word_table.VALUE], np.array([count for _, count in long_words], dtype=np.int64)),
-            self.special_tokens,
-        )
+            entries = self._in_order(entries)
+        high = table[entries, word_table.KEY_HIGH]
+        lengths = np.where(high > 0, high >> 56, high ^ word_table.LONG)
+        offsets = np.append(0, np.cumsum(lengths))
+        joined = np.empty(offsets[-1], dtype=np.uint8)
+        write_words(table, pool, entries, offsets, joined)
+        return WordCounts(joined, offsets, table[entries, word_table.VALUE], self.special_tokens)
+
+    def _in_order(self, entries: np.ndarray) -> np.ndarray:
+        table, pool = self._words.table, self._words.pool
+        high = table[entries, word_table.KEY_HIGH]
+        short, long = entries[high > 0], entries[high < 0]
+        keys = table[short, :2].astype("<i8").view(">u8").astype(np.uint64)  # big-endian numbers sort like the bytes
+
+        def word(entry: int) -> bytes:
+            place = table[entry, word_table.PLACE]
+            return pool[place : place + (table[entry, word_table.KEY_HIGH] ^ word_table.LONG)].tobytes()
+
+        sorted_long = np.array(sorted(long.tolist(), key=word), dtype=np.int64)
+        return np.concatenate([short[np.lexsort(keys.T[::-1])], sorted_long])
 
 
 def learn_merges(counts: WordCounts, num_merges: int, progress: Callable[[int], None]) -> list[Merge]:

@@ -5,7 +5,9 @@ from minlm.tokenization.kernels.word_table import (
     BATCH,
     KEY_HIGH,
     KEY_LOW,
+    LONG,
     NUM_ENTRIES,
+    PLACE,
     POOL_BYTES,
     VALUE,
     find_further,
@@ -55,3 +57,24 @@ def find_or_insert(low, high, slot, text, start, table, pool, used):
     if table[slot, KEY_HIGH] == 0:
         insert(low, high, slot, text, start, table, pool, used)
     return slot
+
+
+@kernel
+def write_words(table, pool, entries, offsets, joined):
+    """Write the words of some entries one behind the other.
+
+    Args:
+        table, pool: the hash table; see `word_table`.
+        entries: int64; their numbers.
+        offsets: int64; word k is written to joined[offsets[k]:offsets[k + 1]].
+        joined: uint8.
+    """
+    for k in range(entries.size):
+        entry, start = natural(entries[k]), natural(offsets[k])
+        low, high, place = table[entry, KEY_LOW], table[entry, KEY_HIGH], natural(table[entry, PLACE])
+        if high < 0:
+            for i in range(high ^ LONG):
+                joined[start + i] = pool[place + i]
+        else:
+            for i in range(offsets[k + 1] - start):
+                joined[start + i] = (low if i < 8 else high) >> 8 * (i & 7) & 255
