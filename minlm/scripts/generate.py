@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompt", default="", help="text to continue; an empty prompt starts a new document")
     parser.add_argument("--max_tokens", type=int, default=100, metavar="N", help="new tokens at most")
     parser.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T", help="below 1 keeps to the likely words, above 1 gets wilder; 0 always takes the likeliest token"
+        "--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token, above 1 is wilder"
     )
     parser.add_argument(
         "--top_p", type=float, metavar="P", help="draw from the most probable tokens that reach P (all if absent)"
