@@ -27,15 +27,16 @@ def test_two_checkouts_share_while_code_settings_and_texts_are_the_same(cache, n
         assert (second.folder / path).read_bytes() == (first.folder / path).read_bytes()
     assert (first.folder / TOKENS[0]).read_bytes() != (first.folder / TOKENS[1]).read_bytes()
 
-    second.run("data/tokenizer/vocab.json", "--cache", "--config", "tokenizer={vocab_size: 290}")
+    # in the first, whose kernels are compiled
+    first.run("data/tokenizer/vocab.json", "--cache", "--config", "tokenizer={vocab_size: 290}")
     assert len(list(of_this_code.iterdir())) == 5 + 2  # a vocabulary more
-    with open(second.folder / "texts/train.txt", "a") as file:
+    with open(first.folder / "texts/train.txt", "a") as file:
         file.write("<|endoftext|>\nA new one.\n")
-    second.run("data/tokenizer/vocab.json", "--cache")
+    first.run("data/tokenizer/vocab.json", "--cache")
     assert len(list(of_this_code.iterdir())) == 5 + 2 + 3  # and counts
 
     with open(second.folder / "minlm/tokenization/train.py", "a") as file:
         file.write("# another way to train\n")
-    second.run("data/tokenizer/vocab.json", "--cache", "--forceall")
+    second.run("--dry-run", TOKENS[0], "--cache")
     (of_other_code,) = set(cache.iterdir()) - {of_this_code}
-    assert (second.folder / "data/tokenizer/vocab.json").resolve().parent == of_other_code
+    assert list(of_other_code.iterdir()) == []  # where nothing old is found
