@@ -46,20 +46,28 @@ class _WordTable:
     """The arrays of a hash table of words."""
 
     def __init__(self, capacity: int, pool_bytes: int):
-        self.table = np.zeros((capacity, 4), dtype=np.int64)
+        self.table = np.zeros(word_table.FIELDS * capacity, dtype=np.int64)
         self.pool = np.empty(pool_bytes, dtype=np.uint8)
         self.used = np.zeros(4, dtype=np.int64)
-        self.keys = np.empty((word_table.BATCH, 3), dtype=np.int64)
+        self.keys = np.empty(3 * word_table.BATCH, dtype=np.int64)
+
+    def capacity(self) -> int:
+        return len(self.table) // word_table.FIELDS
 
     def is_full(self) -> bool:
-        return 2 * (int(self.used[word_table.NUM_ENTRIES]) + word_table.BATCH) > len(self.table)
+        return 2 * (int(self.used[word_table.NUM_ENTRIES]) + word_table.BATCH) > self.capacity()
+
+    def field(self, which: int) -> np.ndarray:
+        """One of the int64 of all entries."""
+        return self.table[which :: word_table.FIELDS]
 
     def grow(self, largest_first: bool) -> None:
         """Twice the capacity. Entries of the largest or smallest VALUE are moved first and get the best places."""
-        larger = np.zeros((2 * len(self.table), 4), dtype=np.int64)
-        taken = np.flatnonzero(self.table[:, word_table.KEY_HIGH])
-        order = taken[np.argsort(self.table[taken, word_table.VALUE], kind="stable")]
-        word_table.move_entries(self.table, order[::-1].copy() if largest_first else order, larger)
+        larger = np.zeros(2 * len(self.table), dtype=np.int64)
+        taken = np.flatnonzero(self.field(word_table.KEY_HIGH))
+        order = taken[np.argsort(self.field(word_table.VALUE)[taken], kind="stable")]
+        slots = (order[::-1] if largest_first else order) * word_table.FIELDS
+        word_table.move_entries(self.table, slots, larger)
         self.table = larger
 
 
@@ -106,29 +114,28 @@ class WordCounter:
 
     def counts(self, in_order: bool = True) -> WordCounts:
         """What has been counted so far: the words of up to 15 bytes in their order, then the longer ones in theirs."""
-        table, pool = self._words.table, self._words.pool
-        entries = np.flatnonzero(table[:, word_table.VALUE] > 0)
+        words = self._words
+        entries = np.flatnonzero(words.field(word_table.VALUE) > 0)
         if in_order:
             entries = self._in_order(entries)
-        high = table[entries, word_table.KEY_HIGH]
+        high = words.field(word_table.KEY_HIGH)[entries]
         lengths = np.where(high > 0, high >> 56, high ^ word_table.LONG)
         offsets = np.append(0, np.cumsum(lengths))
         joined = np.empty(offsets[-1], dtype=np.uint8)
-        write_words(table, pool, entries, offsets, joined)
-        return WordCounts(joined, offsets, table[entries, word_table.VALUE], self.special_tokens)
+        write_words(words.table, words.pool, entries * word_table.FIELDS, offsets, joined)
+        return WordCounts(joined, offsets, words.field(word_table.VALUE)[entries], self.special_tokens)
 
     def _in_order(self, entries: np.ndarray) -> np.ndarray:
-        table, pool = self._words.table, self._words.pool
-        high = table[entries, word_table.KEY_HIGH]
-        short, long = entries[high > 0], entries[high < 0]
-        keys = table[short, :2].astype("<i8").view(">u8").astype(np.uint64)  # big-endian numbers sort like the bytes
+        pool = self._words.pool
+        low, high, _, place = self._words.table.reshape(-1, word_table.FIELDS).T
+        short, long = entries[high[entries] > 0], entries[high[entries] < 0]
+        # as big-endian numbers the keys sort like the words
+        order = np.lexsort([half[short].astype("<i8").view(">u8").astype(np.uint64) for half in (high, low)])
 
         def word(entry: int) -> bytes:
-            place = table[entry, word_table.PLACE]
-            return pool[place : place + (table[entry, word_table.KEY_HIGH] ^ word_table.LONG)].tobytes()
+            return pool[place[entry] : place[entry] + (high[entry] ^ word_table.LONG)].tobytes()
 
-        sorted_long = np.array(sorted(long.tolist(), key=word), dtype=np.int64)
-        return np.concatenate([short[np.lexsort(keys.T[::-1])], sorted_long])
+        return np.concatenate([short[order], np.array(sorted(long.tolist(), key=word), dtype=np.int64)])
 
 
 def learn_merges(counts: WordCounts, num_merges: int, progress: Callable[[int], None]) -> list[Merge]:
@@ -237,7 +244,7 @@ class WordEncoder:
         longest = int(np.diff(batch).max())
         if longest > self._work.shape[1]:
             self._make_work_space(2 * longest)
-        elif self._words.is_full() and len(self._words.table) < MAX_CAPACITY:
+        elif self._words.is_full() and self._words.capacity() < MAX_CAPACITY:
             self._words.grow(largest_first=False)  # words of one id, which are frequent
         else:
             num_out = self._words.used[encoding.NUM_OUT]

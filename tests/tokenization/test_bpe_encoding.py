@@ -147,7 +147,7 @@ def test_the_cache_is_bounded(backend, monkeypatch):
         assert len(tokenizer._encoder._cache) <= 10
         assert max(map(len, tokenizer._encoder._cache)) <= plain.CACHED_WORD_CHARS
     else:
-        assert len(tokenizer._encoder._words.table) == fast.FIRST_CAPACITY
+        assert tokenizer._encoder._words.capacity() == fast.FIRST_CAPACITY
         assert tokenizer._encoder._words.used[0] <= fast.FIRST_CAPACITY // 2
 
 

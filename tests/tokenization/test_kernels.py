@@ -216,7 +216,7 @@ def test_word_key(text, start):
 @given(word_lists)
 def test_find_and_insert_and_move(words):
     text, bounds = arrays_of(words)
-    table, larger = np.zeros((128, 4), dtype=np.int64), np.zeros((256, 4), dtype=np.int64)
+    table, larger = np.zeros(4 * 128, dtype=np.int64), np.zeros(4 * 256, dtype=np.int64)
     pool, used = np.zeros(4000, dtype=np.uint8), np.zeros(4, dtype=np.int64)
 
     def slot_of(k, table):
@@ -227,35 +227,35 @@ def test_find_and_insert_and_move(words):
     known: dict[bytes, int] = {}
     for k, word in enumerate(words):
         low, high, slot = slot_of(k, table)
-        assert (table[slot, word_table.KEY_HIGH] != 0) == (word in known)
+        assert (table[slot + word_table.KEY_HIGH] != 0) == (word in known)
         if word not in known:
             word_table.insert(low, high, slot, text, bounds[k], table, pool, used)
-            table[slot, word_table.VALUE] = known[word] = k + 1
-        assert table[slot, word_table.VALUE] == known[word]
+            table[slot + word_table.VALUE] = known[word] = k + 1
+        assert table[slot + word_table.VALUE] == known[word]
     assert used[word_table.NUM_ENTRIES] == len(known)
     assert used[word_table.POOL_BYTES] == sum(len(word) for word in known if len(word) > 15)
-    word_table.move_entries(table, np.flatnonzero(table[:, word_table.KEY_HIGH]), larger)
+    word_table.move_entries(table, 4 * np.flatnonzero(table[word_table.KEY_HIGH :: 4]), larger)
     for k, word in enumerate(words):
-        assert larger[slot_of(k, larger)[2], word_table.VALUE] == known[word]
+        assert larger[slot_of(k, larger)[2] + word_table.VALUE] == known[word]
 
 
 def test_long_words_with_the_same_key_are_told_apart():
     words = [b"x" * 20, b"y" * 20]
     text, bounds = arrays_of(words)
-    table, pool, used = np.zeros((8, 4), dtype=np.int64), np.zeros(100, dtype=np.uint8), np.zeros(4, dtype=np.int64)
+    table, pool, used = np.zeros(4 * 8, dtype=np.int64), np.zeros(100, dtype=np.uint8), np.zeros(4, dtype=np.int64)
     high = word_table.LONG | 20
     slots = []
     for start in bounds[:2]:
-        slots.append(word_table.find_further(7, high, 7, text, start, table, pool))
+        slots.append(word_table.find_further(7, high, 28, text, start, table, pool))
         word_table.insert(7, high, slots[-1], text, start, table, pool, used)
-    assert slots == [7, 0]
-    assert [word_table.find_further(7, high, 7, text, start, table, pool) for start in bounds[:2]] == slots
+    assert slots == [28, 0]
+    assert [word_table.find_further(7, high, 28, text, start, table, pool) for start in bounds[:2]] == slots
 
 
 @given(word_lists, st.integers(1, 5))
 def test_add_counts(words, amount):
     text, bounds = arrays_of(words)
-    table, keys = np.zeros((1024, 4), dtype=np.int64), np.empty((word_table.BATCH, 3), dtype=np.int64)
+    table, keys = np.zeros(4 * 1024, dtype=np.int64), np.empty(3 * word_table.BATCH, dtype=np.int64)
     pool, used = np.zeros(8000, dtype=np.uint8), np.zeros(4, dtype=np.int64)
     for amounts in ([amount], [*range(1, len(words) + 1), 0, 0]):
         array = np.array(amounts, dtype=np.int64)
@@ -263,17 +263,17 @@ def test_add_counts(words, amount):
     expected: dict[bytes, int] = {}
     for k, word in enumerate(words):
         expected[word] = expected.get(word, 0) + amount + k + 1
-    assert sorted(table[table[:, word_table.KEY_HIGH] != 0, word_table.VALUE]) == sorted(expected.values())
+    assert sorted(table[word_table.VALUE :: 4][table[word_table.KEY_HIGH :: 4] != 0]) == sorted(expected.values())
 
 
 def test_add_counts_says_what_is_done_when_there_is_no_room():
     text, bounds = arrays_of([b"%d" % k for k in range(1000)])
-    table, keys = np.zeros((1024, 4), dtype=np.int64), np.empty((word_table.BATCH, 3), dtype=np.int64)
+    table, keys = np.zeros(4 * 1024, dtype=np.int64), np.empty(3 * word_table.BATCH, dtype=np.int64)
     used = np.zeros(4, dtype=np.int64)
     pool, once = np.zeros(8000, dtype=np.uint8), np.ones(1, dtype=np.int64)
     done = add_counts(text, bounds, 0, 1000, once, table, pool, used, keys)
     assert 0 < done < 1000
-    assert used[word_table.NUM_ENTRIES] == table[:, word_table.VALUE].sum() == done
+    assert used[word_table.NUM_ENTRIES] == table[word_table.VALUE :: 4].sum() == done
 
 
 # Encoding

@@ -115,13 +115,17 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def natural(typing: Any, index: Any) -> Any:
-    """An index that is promised not to be negative: numba else asks each time whether it counts from the end."""
+    """An index that is promised not to be negative, nor is it with a little added.
+
+    For others numba asks at each access whether they count from the end.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [ir.IntType(1)]), "llvm.assume"
         )
-        builder.call(function, [builder.icmp_signed(">=", arguments[0], ir.Constant(ir.IntType(64), 0))])
+        below = builder.icmp_unsigned("<", arguments[0], ir.Constant(ir.IntType(64), 1 << 62))
+        builder.call(function, [below])
         return arguments[0]
 
     return types.int64(types.int64), generate

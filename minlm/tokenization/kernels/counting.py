@@ -3,6 +3,7 @@
 from minlm.tokenization.kernels.compiler import kernel, natural, stay_apart
 from minlm.tokenization.kernels.word_table import (
     BATCH,
+    FIELDS,
     KEY_HIGH,
     KEY_LOW,
     LONG,
@@ -25,7 +26,7 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
         first, num_words: the first word to add, and the end.
         amounts: int64; how often each word occurs, or only one number for all.
         table, pool, used: the hash table; see `word_table`.
-        keys: int64 (BATCH, 3); work space.
+        keys: int64 (3 * BATCH,); work space.
 
     Returns:
         How many words are done. If it is less than `num_words`, the table or the pool needs more room.
@@ -33,19 +34,19 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
     amount = amounts[0]
     for begin in range(first, num_words, BATCH):
         end = min(begin + BATCH, num_words)
-        if 2 * (used[NUM_ENTRIES] + BATCH) > table.shape[0]:
+        if 2 * (used[NUM_ENTRIES] + BATCH) * FIELDS > table.size:
             return begin
         if used[POOL_BYTES] + bounds[end] - bounds[begin] > pool.size:
             return begin
         prepare(text, bounds, begin, end, table, keys)
         for k in range(end - begin):
-            row = natural(k)
-            low, high, slot = keys[row, 0], keys[row, 1], natural(keys[row, 2])
-            if table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high or high < 0:
+            place = natural(3 * k)
+            low, high, slot = keys[place], keys[place + 1], natural(keys[place + 2])
+            if table[slot + KEY_LOW] != low or table[slot + KEY_HIGH] != high or high < 0:
                 slot = natural(find_or_insert(low, high, slot, text, bounds[begin + k], table, pool, used))
             if amounts.size > 1:
                 amount = amounts[begin + k]
-            table[slot, VALUE] += amount
+            table[slot + VALUE] += amount
     return num_words
 
 
@@ -54,24 +55,24 @@ def find_or_insert(low, high, slot, text, start, table, pool, used):
     """The entry of a word, which is made if need be."""
     stay_apart()
     slot = find_further(low, high, slot, text, start, table, pool)
-    if table[slot, KEY_HIGH] == 0:
+    if table[slot + KEY_HIGH] == 0:
         insert(low, high, slot, text, start, table, pool, used)
     return slot
 
 
 @kernel
-def write_words(table, pool, entries, offsets, joined):
+def write_words(table, pool, slots, offsets, joined):
     """Write the words of some entries one behind the other.
 
     Args:
         table, pool: the hash table; see `word_table`.
-        entries: int64; their numbers.
+        slots: int64; the entries.
         offsets: int64; word k is written to joined[offsets[k]:offsets[k + 1]].
         joined: uint8.
     """
-    for k in range(entries.size):
-        entry, start = natural(entries[k]), natural(offsets[k])
-        low, high, place = table[entry, KEY_LOW], table[entry, KEY_HIGH], natural(table[entry, PLACE])
+    for k in range(slots.size):
+        slot, start = natural(slots[k]), natural(offsets[k])
+        low, high, place = table[slot + KEY_LOW], table[slot + KEY_HIGH], table[slot + PLACE]
         if high < 0:
             for i in range(high ^ LONG):
                 joined[start + i] = pool[place + i]

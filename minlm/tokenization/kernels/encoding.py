@@ -10,6 +10,7 @@ import numpy as np
 from minlm.tokenization.kernels.compiler import kernel, natural, stay_apart
 from minlm.tokenization.kernels.word_table import (
     BATCH,
+    FIELDS,
     KEY_HIGH,
     KEY_LOW,
     MULTIPLY_1,
@@ -78,7 +79,7 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
         pairs: the merges; see `fill_pairs`.
         table, pool, used: the hash table; see `word_table`.
         ids_pool: uint32.
-        keys: int64 (BATCH, 3); work space.
+        keys: int64 (3 * BATCH,); work space.
         work: int64 (4, longest word); heap: int64 (2 · longest word,); work space.
         out: uint32; has room for an id for each byte, and 2 more.
 
@@ -87,39 +88,37 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
     """
     for begin in range(first, num_words, BATCH):
         end = min(begin + BATCH, num_words)
-        if 2 * (used[NUM_ENTRIES] + BATCH) > table.shape[0]:
+        if 2 * (used[NUM_ENTRIES] + BATCH) * FIELDS > table.size:
             return begin
         if used[POOL_BYTES] + BATCH * MAX_CACHED > pool.size or used[POOL_IDS] + BATCH * MAX_CACHED > ids_pool.size:
             return begin
         prepare(text, bounds, begin, end, table, keys)
-        num_out = natural(used[NUM_OUT])
-        for k in range(begin, end):
-            row = natural(k - begin)
-            low, high, slot = keys[row, 0], keys[row, 1], natural(keys[row, 2])
-            if table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high or high < 0:
+        num_out = used[NUM_OUT]
+        for k in range(end - begin):
+            place = natural(3 * k)
+            low, high, slot = keys[place], keys[place + 1], keys[place + 2]
+            if table[natural(slot) + KEY_LOW] != low or table[natural(slot) + KEY_HIGH] != high or high < 0:
                 slot, count = find_or_encode(
-                    low, high, slot, text, bounds[k], bounds[k + 1], byte_ids, pairs, table, pool, ids_pool, used,
-                    work, heap,
+                    low, high, slot, text, bounds[begin + k], bounds[begin + k + 1], byte_ids, pairs, table, pool,
+                    ids_pool, used, work, heap,
                 )  # fmt: skip
                 if slot == NO_ROOM:
                     used[NUM_OUT] = num_out
-                    return k
+                    return begin + k
                 if slot == NO_ENTRY:
                     for i in range(count):
                         out[num_out + i] = work[ID, i]
                     num_out += count
                     continue
-            slot = natural(slot)
-            value = table[slot, VALUE]
+            value, ids = table[natural(slot) + VALUE], table[natural(slot) + PLACE]
             count = value & ((1 << COUNT_BITS) - 1)
             if value == count:
-                out[num_out] = table[slot, PLACE] & 0xFFFFFFFF
-                out[num_out + 1] = table[slot, PLACE] >> 32
+                out[natural(num_out)] = ids & 0xFFFFFFFF
+                out[natural(num_out + 1)] = ids >> 32
             else:
-                place = value >> COUNT_BITS
                 for i in range(count):
-                    out[num_out + i] = ids_pool[place + i]
-            num_out = natural(num_out + count)
+                    out[num_out + i] = ids_pool[(value >> COUNT_BITS) + i]
+            num_out += count
         used[NUM_OUT] = num_out
     return num_words
 
@@ -133,7 +132,7 @@ def find_or_encode(low, high, slot, text, start, end, byte_ids, pairs, table, po
     """
     stay_apart()
     slot = find_further(low, high, slot, text, start, table, pool)
-    if table[slot, KEY_HIGH] != 0:
+    if table[slot + KEY_HIGH] != 0:
         return slot, 0
     length = end - start
     if length > work.shape[1]:
@@ -150,11 +149,11 @@ def remember(low, high, slot, text, start, table, pool, ids_pool, used, work, co
     """Make a free entry that of a word with the ids work[ID, :count]."""
     insert(low, high, slot, text, start, table, pool, used)
     if high >= 0 and count <= 2:
-        table[slot, VALUE] = count
-        table[slot, PLACE] = work[ID, 0] | (work[ID, 1] << 32 if count == 2 else 0)
+        table[slot + VALUE] = count
+        table[slot + PLACE] = work[ID, 0] | (work[ID, 1] << 32 if count == 2 else 0)
         return
     used[POOL_IDS] = max(used[POOL_IDS], 1)  # place 0 would look like none
-    table[slot, VALUE] = used[POOL_IDS] << COUNT_BITS | count
+    table[slot + VALUE] = used[POOL_IDS] << COUNT_BITS | count
     for i in range(count):
         ids_pool[used[POOL_IDS] + i] = work[ID, i]
     used[POOL_IDS] += count

@@ -10,9 +10,10 @@ import numpy as np
 
 from minlm.tokenization.kernels.compiler import kernel, load8, natural, prefetch, stay_apart
 
-# The four int64 of an entry. A free entry has KEY_HIGH 0. PLACE is where the pool has the bytes of a long word.
+# The four int64 of an entry; it is named by the place of the first, its slot. A free entry has KEY_HIGH 0. PLACE is
+# where the pool has the bytes of a long word.
 KEY_LOW, KEY_HIGH, VALUE, PLACE = 0, 1, 2, 3
-ENTRY_BYTES = 32
+FIELDS = 4
 NUM_ENTRIES, POOL_BYTES = 0, 1  # what `used` counts
 SHORT = 15  # bytes of the longest word that is its own key
 LONG = -1 << 56  # in KEY_HIGH of a longer word: the highest byte 255, which is no length of a short one
@@ -34,19 +35,19 @@ def prepare(text, bounds, first, last, table, keys):
     Args:
         text: uint8, with PADDING behind the words.
         bounds: int64; word k is text[bounds[k]:bounds[k + 1]].
-        table: int64 (capacity, 4); the capacity is a power of two.
-        keys: int64 (BATCH, 3).
+        table: int64 (FIELDS * capacity,); the capacity is a power of two.
+        keys: int64 (3 * BATCH,).
     """
     start = bounds[natural(first)]
     for k in range(last - first):
         end = bounds[natural(first + k + 1)]
         low, high = word_key(text, start, end - start)
         slot = first_slot(low, high, table)
-        prefetch(table, slot * ENTRY_BYTES)
-        row = natural(k)
-        keys[row, 0] = low
-        keys[row, 1] = high
-        keys[row, 2] = slot
+        prefetch(table, slot * 8)
+        place = natural(3 * k)
+        keys[place] = low
+        keys[place + 1] = high
+        keys[place + 2] = slot
         start = end
 
 
@@ -64,7 +65,7 @@ def first_slot(low, high, table):
     """Where in the table the search for a key begins."""
     mixed = (low ^ (high * MULTIPLY_1)) * MULTIPLY_2
     mixed = (mixed ^ mixed >> 29) * MULTIPLY_1
-    return (mixed >> 32) & natural(table.shape[0] - 1)
+    return (mixed >> 30) & natural(table.size - FIELDS)
 
 
 @kernel
@@ -75,29 +76,35 @@ def find_further(low, high, slot, text, start, table, pool):
     stays apart from their loop.
     """
     slot = find_key(low, high, slot, table)
-    while high < 0 and table[slot, KEY_HIGH] != 0:
-        if same_bytes(text, start, pool, table[slot, PLACE], high ^ LONG):
+    while high < 0 and table[slot + KEY_HIGH] != 0:
+        if same_bytes(text, start, pool, table[slot + PLACE], high ^ LONG):
             break
-        slot = find_key(low, high, (slot + 1) & (table.shape[0] - 1), table)
+        slot = find_key(low, high, next_slot(slot, table), table)
     return slot
 
 
 @kernel
 def find_key(low, high, slot, table):
     """The entry with this key at `slot` or behind it, or the free one where it belongs."""
-    while table[slot, KEY_HIGH] != 0 and (table[slot, KEY_LOW] != low or table[slot, KEY_HIGH] != high):
-        slot = (slot + 1) & (table.shape[0] - 1)
+    while table[slot + KEY_HIGH] != 0 and (table[slot + KEY_LOW] != low or table[slot + KEY_HIGH] != high):
+        slot = next_slot(slot, table)
     return slot
+
+
+@kernel
+def next_slot(slot, table):
+    """Where the search goes on."""
+    return (slot + FIELDS) & natural(table.size - 1)
 
 
 @kernel
 def insert(low, high, slot, text, start, table, pool, used):
     """Make a free entry that of a word; the bytes of a long one go into the pool, which has room."""
-    table[slot, KEY_LOW] = low
-    table[slot, KEY_HIGH] = high
+    table[slot + KEY_LOW] = low
+    table[slot + KEY_HIGH] = high
     used[NUM_ENTRIES] += 1
     if high < 0:
-        table[slot, PLACE] = used[POOL_BYTES]
+        table[slot + PLACE] = used[POOL_BYTES]
         for i in range(high ^ LONG):
             pool[used[POOL_BYTES] + i] = text[start + i]
         used[POOL_BYTES] += high ^ LONG
@@ -124,11 +131,12 @@ def same_bytes(text, start, pool, place, length):
 
 
 @kernel
-def move_entries(table, order, larger):
-    """Put the entries `order` of a table into an empty larger one. What comes first is found at the first look."""
-    for k in order:
-        slot = first_slot(table[k, KEY_LOW], table[k, KEY_HIGH], larger)
-        while larger[slot, KEY_HIGH] != 0:
-            slot = (slot + 1) & (larger.shape[0] - 1)
-        for field in range(4):
-            larger[slot, field] = table[k, field]
+def move_entries(table, slots, larger):
+    """Put the entries at `slots` into an empty larger table. What comes first is found at the first look."""
+    for k in range(slots.size):
+        old = slots[k]
+        new = first_slot(table[old + KEY_LOW], table[old + KEY_HIGH], larger)
+        while larger[new + KEY_HIGH] != 0:
+            new = next_slot(new, larger)
+        for field in range(FIELDS):
+            larger[new + field] = table[old + field]
