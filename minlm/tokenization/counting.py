@@ -11,7 +11,7 @@ from minlm.files import atomic_write
 from minlm.progress import Progress
 from minlm.tokenization import text
 from minlm.tokenization.backends import DEFAULT, Options, load_backend
-from minlm.tokenization.pretokenize import PreTokenizer, Read
+from minlm.tokenization.pretokenize import PreTokenizer
 from minlm.tokenization.word_counts import WordCounts
 
 
@@ -78,13 +78,13 @@ class _Counter:
 
 
 def _count_text(
-    path: str | Path, read: Read, pretokenizer: PreTokenizer, counters: list[_Counter], options: Options,
+    path: str | Path, read: text.OpenText, pretokenizer: PreTokenizer, counters: list[_Counter], options: Options,
     progress: Progress,
 ) -> None:  # fmt: skip
     def count(counter: _Counter, part: text.Range) -> int:
         for start, end in text.ranges(pretokenizer, read, part, text.BLOCK_BYTES):
             begin = time.perf_counter()
-            block = read(start, end - start)
+            block = read.into(counter.counter.buffer(end - start), start)
             counter.reading += time.perf_counter() - begin
             with text.explained(path, start, block):
                 counter.counter.add_text(block)

@@ -15,7 +15,6 @@ from minlm.progress import Progress
 from minlm.tokenization import text
 from minlm.tokenization.backends import DEFAULT, Options
 from minlm.tokenization.bpe import BPETokenizer
-from minlm.tokenization.pretokenize import Read
 
 OUTPUT_DTYPES = ("uint16", "uint32", "int32", "int64")
 
@@ -83,15 +82,15 @@ def _encode_file(
 
 
 def _arrays(
-    tokenizer: BPETokenizer, path: str | Path, read: Read, whole: text.Range, dtype: np.dtype, options: Options,
-    progress: Progress,
+    tokenizer: BPETokenizer, path: str | Path, read: text.OpenText, whole: text.Range, dtype: np.dtype,
+    options: Options, progress: Progress,
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """The ids of a range of a text in pieces, with `<|endoftext|>` behind the last document."""
 
     def encode(encoder: Any, part: text.Range) -> tuple[int, list[np.ndarray]]:
         arrays = []
         for start, end in text.ranges(tokenizer.pretokenizer, read, part, text.BLOCK_BYTES):
-            block = read(start, end - start)
+            block = read.into(encoder.buffer(end - start), start)
             with text.explained(path, start, block):
                 arrays.append(encoder.encode(block).astype(dtype))
         return part[1] - part[0], arrays

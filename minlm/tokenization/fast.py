@@ -25,17 +25,24 @@ class _Scanner:
         self.keep_invalid = keep_invalid
         self.tables = scan.scan_tables([token.encode() for token in special_tokens])
         self._make_room(1 << 12)
+        self.lent = self.text[:0]
 
     def _make_room(self, size: int) -> None:
         self.text = np.zeros(size + scan.PADDING, dtype=np.uint8)
         self.masks = scan.scan_masks(size)
         self.bounds = np.empty(size + 9, dtype=np.int64)
 
-    def scan(self, text: bytes) -> int:
+    def buffer(self, size: int) -> np.ndarray:
+        """Room for the next text: what is written there need not be copied."""
+        if size + scan.PADDING > self.text.size:
+            self._make_room(2 * size)
+        self.lent = self.text[:size]
+        return self.lent
+
+    def scan(self, text: bytes | np.ndarray) -> int:
         """Put a text into `text` and the bounds of its words into `bounds`; returns their number."""
-        if len(text) + scan.PADDING > self.text.size:
-            self._make_room(2 * len(text))
-        self.text[: len(text)] = np.frombuffer(text, dtype=np.uint8)
+        if text is not self.lent:
+            self.buffer(len(text))[:] = np.frombuffer(text, dtype=np.uint8)
         found: int = scan.find_words(self.text, len(text), self.keep_invalid, self.tables, self.masks, self.bounds)
         if found < 0:
             raise InvalidUtf8(-1 - found)
@@ -88,7 +95,11 @@ class WordCounter:
         self.add_counts(WordCounts.from_dict(dict.fromkeys(tokens, NEVER)))  # their counts stay below zero
         self.add_text(b"")  # so that kernels are compiled or loaded here: numba cannot in several threads at once
 
-    def add_text(self, text: bytes) -> None:
+    def buffer(self, size: int) -> np.ndarray:
+        """Room for the next text, to be filled and then given to `add_text`."""
+        return self._scanner.buffer(size)
+
+    def add_text(self, text: bytes | np.ndarray) -> None:
         """Count the words of a text; raises `InvalidUtf8`."""
         num_words = self._scanner.scan(text)
         self._add(self._scanner.text, self._scanner.bounds, num_words, self._once)
@@ -222,7 +233,11 @@ class WordEncoder:
             self._words.table, self._words.pool, self._ids_pool, self._words.used, self._work,
         )  # fmt: skip
 
-    def encode(self, text: bytes) -> np.ndarray:
+    def buffer(self, size: int) -> np.ndarray:
+        """Room for the next text, to be filled and then given to `encode`."""
+        return self._scanner.buffer(size)
+
+    def encode(self, text: bytes | np.ndarray) -> np.ndarray:
         """The ids of a text, uint32; raises `InvalidUtf8`."""
         num_words = self._scanner.scan(text)
         out = np.empty(len(text) + 2, dtype=np.uint32)

@@ -20,7 +20,9 @@ Pair = tuple[int, int]
 GAP = -1  # stands between two words, and where a token was merged into the one before it
 
 
-def _decode(text: bytes, keep_invalid: bool) -> str:
+def _decode(text: bytes | np.ndarray, keep_invalid: bool) -> str:
+    if isinstance(text, np.ndarray):
+        text = text.tobytes()
     try:
         return text.decode("utf-8", "surrogateescape" if keep_invalid else "strict")
     except UnicodeDecodeError as error:
@@ -35,7 +37,11 @@ class WordCounter:
         self._pretokenizer = PreTokenizer(special_tokens)
         self._counts: Counter[bytes] = Counter()
 
-    def add_text(self, text: bytes) -> None:
+    def buffer(self, size: int) -> np.ndarray:
+        """Room for the next text."""
+        return np.empty(size, dtype=np.uint8)
+
+    def add_text(self, text: bytes | np.ndarray) -> None:
         """Count the words of a text; raises `InvalidUtf8`."""
         for part in self._pretokenizer.split(_decode(text, self.keep_invalid))[::2]:
             self._counts.update(word.encode("utf-8", "surrogateescape") for word in find_words(part))
@@ -169,7 +175,11 @@ class WordEncoder:
         self._ranks = {(left, right): (rank, both) for rank, (left, right, both) in enumerate(merges)}
         self._cache: dict[str, list[int]] = {}
 
-    def encode(self, text: bytes) -> np.ndarray:
+    def buffer(self, size: int) -> np.ndarray:
+        """Room for the next text."""
+        return np.empty(size, dtype=np.uint8)
+
+    def encode(self, text: bytes | np.ndarray) -> np.ndarray:
         """The ids of a text, uint32; raises `InvalidUtf8`."""
         ids: list[int] = []
         for number, part in enumerate(self._pretokenizer.split(_decode(text, self.keep_invalid))):

@@ -9,6 +9,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
+import numpy as np
+
 from minlm.errors import MinlmError
 from minlm.tokenization.pretokenize import PreTokenizer, Read
 
@@ -44,25 +46,39 @@ def total_bytes(paths: Sequence[str | Path]) -> int:
     return sum(Path(path).stat().st_size for path in paths)
 
 
-@contextmanager
-def open_text(path: str | Path) -> Iterator[Read]:
-    """A function that reads from any place of a file, from several threads at once."""
-    descriptor = os.open(path, os.O_RDONLY)
+class OpenText:
+    """Reads from any place of a file, from several threads at once."""
 
-    def read(place: int, size: int) -> bytes:
-        data = os.pread(descriptor, size, place)
-        while len(data) < size and (more := os.pread(descriptor, size - len(data), place + len(data))):
+    def __init__(self, descriptor: int):
+        self.descriptor = descriptor
+
+    def __call__(self, place: int, size: int) -> bytes:
+        """Up to `size` bytes from byte `place` on."""
+        data = os.pread(self.descriptor, size, place)
+        while len(data) < size and (more := os.pread(self.descriptor, size - len(data), place + len(data))):
             data += more
         return data
 
+    def into(self, buffer: np.ndarray, place: int) -> np.ndarray:
+        """Fill a buffer from byte `place` on; returns it, or as much as there was to read."""
+        done = 0
+        while done < len(buffer) and (count := os.preadv(self.descriptor, [buffer[done:].data], place + done)):
+            done += count
+        return buffer if done == len(buffer) else buffer[:done]
+
+
+@contextmanager
+def open_text(path: str | Path) -> Iterator[OpenText]:
+    """Open a file for reading."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        yield read
+        yield OpenText(descriptor)
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def explained(path: str | Path, start: int, block: bytes) -> Iterator[None]:
+def explained(path: str | Path, start: int, block: np.ndarray) -> Iterator[None]:
     """Turn `InvalidUtf8` of a block that starts at byte `start` of a file into an error that says where it is."""
     try:
         yield

@@ -45,15 +45,20 @@ def test_learning_from_a_word_of_ten_megabytes():
 def test_a_text_without_separators_is_read_in_blocks(trained, bible, tmp_path, monkeypatch):
     content = bible.replace(END, "")
     (tmp_path / "a.txt").write_text(content, "utf-8")
-    longest, open_text = [], text.open_text
+    longest = []
     for name in ("BLOCK_BYTES", "RANGE_BYTES"):
         monkeypatch.setattr(text, name, 5000)
 
-    def watched(path):
-        with open_text(path) as read:
-            yield lambda place, size: (longest.append(size), read(place, size))[1]
+    class Watched(text.OpenText):
+        def __call__(self, place, size):
+            longest.append(size)
+            return super().__call__(place, size)
 
-    monkeypatch.setattr(text, "open_text", text.contextmanager(watched))
+        def into(self, buffer, place):
+            longest.append(len(buffer))
+            return super().into(buffer, place)
+
+    monkeypatch.setattr(text, "OpenText", Watched)
     (made,) = encode_files(trained, [tmp_path / "a.txt"], tmp_path, None, Options(threads=1))
     assert np.load(made.path).tolist() == [*trained.encode(content), 256]
     assert max(longest) < 6000

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minlm.tokenization.kernels.compiler import kernel, prefetch
+from minlm.tokenization.kernels.compiler import kernel, natural, prefetch, stay_apart
 
 GAP = -1  # the token between words
 NO_PAIR = -1
@@ -96,13 +96,14 @@ def learn_merges(all_arrays, end):
         num_merged = replace_pair(pair, new, counts, places, tokens, pairs, occurrences, merged)
         first_new = state[NUM_PAIRS]
         for k in range(num_merged):
-            count_new_pairs(merged[k], new, counts, places, tokens, pairs, state)
+            count_new_pairs(natural(merged[natural(k)]), new, counts, places, tokens, pairs, state)
         give_room(first_new, pairs, state)
         for k in range(num_merged):
-            left = places[merged[k], LEFT]
+            place = natural(merged[natural(k)])
+            left = natural(places[place, LEFT])
             if places[left, TOKEN] != new:  # else it was listed when that place had its turn
                 list_occurrence(left, places, pairs, occurrences)
-            list_occurrence(merged[k], places, pairs, occurrences)
+            list_occurrence(place, places, pairs, occurrences)
         for k in range(first_new, state[NUM_PAIRS]):
             tokens[AS_FIRST, pairs[FIRST, k]] = tokens[AS_SECOND, pairs[SECOND, k]] = NO_PAIR
             if pairs[COUNT, k] >= state[THRESHOLD]:
@@ -118,19 +119,18 @@ def replace_pair(pair, new, counts, places, tokens, pairs, occurrences, merged):
     begin, end = pairs[BEGIN, pair], pairs[BEGIN, pair] + pairs[NUMBER, pair]
     num_merged = 0
     for k in range(begin, end):
-        prefetch(places, np.int64(occurrences[min(k + AHEAD, end - 1)]) * PLACE_BYTES)
-        place = np.int64(occurrences[k])
+        prefetch(places, natural(occurrences[natural(min(k + AHEAD, end - 1))]) * PLACE_BYTES)
+        place = natural(occurrences[natural(k)])
         if places[place, PAIR] != pair:  # gone: merged with a neighbor, or the middle of "aaa"
             continue
-        count = counts[places[place, WORD]]
-        left, second, behind = np.int64(places[place, LEFT]), place + first_length, place + length
-        for other in (left, second):
+        count = counts[natural(places[place, WORD])]
+        for other in (natural(places[place, LEFT]), natural(place + first_length)):
             if places[other, PAIR] != NO_PAIR:
-                pairs[COUNT, places[other, PAIR]] -= count
+                pairs[COUNT, natural(places[other, PAIR])] -= count
                 places[other, PAIR] = NO_PAIR
         places[place, TOKEN], places[place, PAIR] = new, NO_PAIR
-        places[behind, LEFT] = place
-        merged[num_merged] = place
+        places[natural(place + length), LEFT] = place
+        merged[natural(num_merged)] = place
         num_merged += 1
     pairs[COUNT, pair] = 0
     tokens[START, new], tokens[LENGTH, new], tokens[SPLIT, new] = merged[0], length, first_length
@@ -140,18 +140,18 @@ def replace_pair(pair, new, counts, places, tokens, pairs, occurrences, merged):
 @kernel
 def count_new_pairs(place, new, counts, places, tokens, pairs, state):
     """Count the pairs that the new token at a place has made with its neighbors."""
-    count = counts[places[place, WORD]]
-    left = places[place, LEFT]
-    token = places[left, TOKEN]
-    if token != GAP and token != new:  # two new ones are counted once, at the left one
+    count = counts[natural(places[place, WORD])]
+    left, behind = natural(places[place, LEFT]), natural(place + tokens[LENGTH, natural(new)])
+    if places[left, TOKEN] != GAP and places[left, TOKEN] != new:  # two new ones are counted once, at the left one
+        token = natural(places[left, TOKEN])
         if tokens[AS_FIRST, token] == NO_PAIR:
             tokens[AS_FIRST, token] = add_pair(token, new, pairs, state)
-        add_occurrence(left, tokens[AS_FIRST, token], count, places, pairs)
-    token = places[place + tokens[LENGTH, new], TOKEN]
-    if token != GAP:
+        add_occurrence(left, natural(tokens[AS_FIRST, token]), count, places, pairs)
+    if places[behind, TOKEN] != GAP:
+        token = natural(places[behind, TOKEN])
         if tokens[AS_SECOND, token] == NO_PAIR:
             tokens[AS_SECOND, token] = add_pair(new, token, pairs, state)
-        add_occurrence(place, tokens[AS_SECOND, token], count, places, pairs)
+        add_occurrence(place, natural(tokens[AS_SECOND, token]), count, places, pairs)
 
 
 @kernel
@@ -186,8 +186,9 @@ def list_occurrence(place, places, pairs, occurrences):
     """List a place under the pair that begins there, if one does."""
     pair = places[place, PAIR]
     if pair != NO_PAIR:
-        occurrences[pairs[BEGIN, pair] + pairs[NUMBER, pair]] = place
-        pairs[NUMBER, pair] += 1
+        number = natural(pair)
+        occurrences[natural(pairs[BEGIN, number] + pairs[NUMBER, number])] = place
+        pairs[NUMBER, number] += 1
 
 
 @kernel
@@ -239,11 +240,11 @@ def sift_down(count, pair, size, text, tokens, pairs, heap):
     """Put a pair in the place of the first one, and let better ones rise past it."""
     i = 0
     while 2 * i + 1 < size:
-        child = 2 * i + 1
+        child = natural(2 * i + 1)
         if child + 1 < size and comes_first(
             heap[0, child + 1], heap[1, child + 1], heap[0, child], heap[1, child], text, tokens, pairs
         ):
-            child += 1
+            child = natural(child + 1)
         if not comes_first(heap[0, child], heap[1, child], count, pair, text, tokens, pairs):
             break
         heap[0, i], heap[1, i] = heap[0, child], heap[1, child]
@@ -256,6 +257,13 @@ def comes_first(count_1, pair_1, count_2, pair_2, text, tokens, pairs):
     """Whether pair 1 is more frequent than pair 2 or, if not less, the greater one as a pair of byte strings."""
     if count_1 != count_2:
         return count_1 > count_2
+    return comes_first_of_equals(pair_1, pair_2, text, tokens, pairs)
+
+
+@kernel
+def comes_first_of_equals(pair_1, pair_2, text, tokens, pairs):
+    """Whether pair 1 is the greater one as a pair of byte strings."""
+    stay_apart()
     order = compare_tokens(pairs[FIRST, pair_1], pairs[FIRST, pair_2], text, tokens)
     if order == 0:
         order = compare_tokens(pairs[SECOND, pair_1], pairs[SECOND, pair_2], text, tokens)
