@@ -55,7 +55,8 @@ def test_how_things_run_re_runs_nothing(finished):
     """Settings of other sources too: none of these changes what has been made."""
     assert finished.stale(
         "--cores=1", "--printshellcmds", "--keep-going", "--config",
-        "training={device: cpu, save_interval: 77, log_to_wandb: true}", "ancients={request_delay: 7, max_books: 7}",
+        "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
+        "save_interval: 77, log_to_wandb: true}", "ancients={request_delay: 7, max_books: 7}",
         "corpus={sample: {valid_every: 7}}",
     ) == {}  # fmt: skip
 
