@@ -12,7 +12,7 @@ from minlm.tokenization.kernels.counting import add_counts, write_words
 from minlm.tokenization.text import InvalidUtf8
 from minlm.tokenization.word_counts import WordCounts
 
-FIRST_CAPACITY = 1 << 17  # entries of a new word table; 4 MB
+FIRST_CAPACITY = 1 << 18  # entries of a new word table; 8 MB
 MAX_CAPACITY = 1 << 19  # entries of the word cache when it is emptied: 16 MB for each thread, and as much for pools
 NEVER = -1 << 62  # the count with which special tokens begin, so that it never becomes that of a word
 MERGES_AT_ONCE = 64  # between two reports of progress

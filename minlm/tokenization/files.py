@@ -5,6 +5,7 @@ spelled as one printable character each (a space is "Ġ"), so any byte survives,
 """
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -26,11 +27,13 @@ _TO_BYTE = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTER
 _SPELLED = frozenset(BYTE_CHARACTERS)
 
 
+@lru_cache(1 << 17)  # a token stands in both files, and in several merges
 def spell(token: bytes) -> str:
     """A token as it stands in the files: `b" the"` is "Ġthe"."""
     return token.decode("latin-1").translate(_TO_CHARACTER)
 
 
+@lru_cache(1 << 17)
 def unspell(characters: str) -> bytes:
     """The token for its spelling; raises `KeyError` for a character that spells no byte."""
     if not _SPELLED.issuperset(characters):

@@ -6,12 +6,14 @@ import regex
 from published import END, GPT2_PATTERN
 
 from minlm.errors import MinlmError
-from minlm.tokenization import text
+from minlm.tokenization import fast, text
 from minlm.tokenization.counting import count_words, count_words_to_file
 from minlm.tokenization.word_counts import WordCounts
 
 
-def test_counts_are_those_of_the_pattern(bible, bible_file):
+@pytest.mark.parametrize("first_capacity", [1 << 9, fast.FIRST_CAPACITY])
+def test_counts_are_those_of_the_pattern(bible, bible_file, monkeypatch, first_capacity):
+    monkeypatch.setattr(fast, "FIRST_CAPACITY", first_capacity)  # if small, the table grows
     documents = bible.split(END)
     expected = Counter(word.encode() for document in documents for word in regex.findall(GPT2_PATTERN, document))
     assert count_words([bible_file], [END]).as_dict() == expected

@@ -39,10 +39,11 @@ def scan_tables(special_tokens: Sequence[bytes]) -> ScanTables:
 
 @cache
 def _character_kinds() -> np.ndarray:
-    """The kind of each code point; 0.05 s."""
+    """The kind of each code point; 0.01 s."""
     kinds = np.full(0x110000, OTHER, dtype=np.uint8)
-    # from U+40000 on there are neither letters nor digits nor white space, which saves three quarters of the time
-    for run in regex.finditer(r"(\p{L}+)|(\p{N}+)|(\s+)", "".join(map(chr, range(0x40000)))):
+    # from U+40000 on there are neither letters nor digits nor white space
+    characters = np.arange(0x40000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    for run in regex.finditer(r"(\p{L}+)|(\p{N}+)|(\s+)", characters):
         kinds[run.start() : run.end()] = {1: LETTER, 2: DIGIT, 3: WHITE}[run.lastindex or 0]
     return kinds
 
