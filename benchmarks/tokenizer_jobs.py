@@ -31,8 +31,11 @@ with open(text, "rb") as file:
     np.save(output, tokenizer.encode(file.read()).astype(np.uint16))
 print(time.perf_counter() - start)
 """
+# gigatoken brings awkward, which adds itself to numba at every start; who only uses minlm does not have it
 FIRST_TEXT = """
 import sys
+from numba.core import entrypoints
+entrypoints._already_initialized = True
 from minlm.tokenization.bpe import BPETokenizer
 print(len(BPETokenizer.from_files(sys.argv[1], sys.argv[2], ["<|endoftext|>"]).encode("one short text")))
 """

