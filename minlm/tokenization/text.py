@@ -15,7 +15,7 @@ from minlm.errors import MinlmError
 from minlm.tokenization.pretokenize import PreTokenizer, Read
 
 RANGE_BYTES = 1 << 22  # what a thread is given at once
-BLOCK_BYTES = 1 << 18  # what is handled at once: text and work space stay in the processor's cache
+BLOCK_BYTES = 1 << 17  # what is handled at once: text and work space stay in the processor's cache
 
 Range = tuple[int, int]
 Worker = TypeVar("Worker")
