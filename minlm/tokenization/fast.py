@@ -217,6 +217,8 @@ class WordEncoder:
         self._special_words = b"".join(token.encode() for token in special_ids) + bytes(word_table.PADDING)
         self._special_bounds = np.cumsum([0, *(len(token.encode()) for token in special_ids)], dtype=np.int64)
         self._special_ids = np.array(list(special_ids.values()), dtype=np.int64)
+        largest = max(max(byte_ids), merged.max(initial=0), self._special_ids.max(initial=0))
+        self._dtype = np.dtype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
         self._make_work_space(1 << 10)
         self._start_cache()
         self.encode(b"")  # see WordCounter
@@ -227,10 +229,11 @@ class WordEncoder:
 
     def _start_cache(self) -> None:
         self._words = _WordTable(FIRST_CAPACITY, pool_bytes=(1 << 22) + 2 * len(self._special_words))
-        self._ids_pool = np.empty(1 << 22, dtype=np.uint32)
+        self._ids_pool = np.empty(1 << 24, dtype=np.uint8)
         encoding.remember_tokens(
             np.frombuffer(self._special_words, dtype=np.uint8), self._special_bounds, self._special_ids,
             self._words.table, self._words.pool, self._ids_pool, self._words.used, self._work,
+            self._dtype.itemsize,
         )  # fmt: skip
 
     def buffer(self, size: int) -> np.ndarray:
@@ -238,19 +241,20 @@ class WordEncoder:
         return self._scanner.buffer(size)
 
     def encode(self, text: bytes | np.ndarray) -> np.ndarray:
-        """The ids of a text, uint32; raises `InvalidUtf8`."""
+        """The ids of a text, uint16 or, if some do not fit, uint32; raises `InvalidUtf8`."""
         num_words = self._scanner.scan(text)
-        out = np.empty(len(text) + 2, dtype=np.uint32)
+        out = np.empty(len(text) * self._dtype.itemsize + 8, dtype=np.uint8)
         self._words.used[encoding.NUM_OUT] = 0
         done = 0
         while True:
             words = self._words
             done = encoding.encode_words(
                 self._scanner.text, self._scanner.bounds, done, num_words, self._byte_ids, self._pairs,
-                words.table, words.pool, self._ids_pool, words.used, words.keys, self._work, self._heap, out,
+                words.table, words.pool, self._ids_pool, words.used, words.keys, self._work, self._heap,
+                self._dtype.itemsize, out,
             )  # fmt: skip
             if done == num_words:
-                return out[: words.used[encoding.NUM_OUT]]
+                return out[: words.used[encoding.NUM_OUT]].view(self._dtype)
             self._make_room(done, num_words)
 
     def _make_room(self, done: int, num_words: int) -> None:

@@ -9,8 +9,9 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minlm.tokenization.fast import WordEncoder
 from minlm.tokenization.kernels import encoding, merging, scan, word_table
-from minlm.tokenization.kernels.compiler import bytes_between, kernel, load8, lowest_bit, num_bits
+from minlm.tokenization.kernels.compiler import bytes_between, kernel, load8, lowest_bit, num_bits, store8
 from minlm.tokenization.kernels.counting import add_counts
 
 PADDING = 64
@@ -41,6 +42,11 @@ def call_load8(array, index):
 
 
 @kernel
+def call_store8(array, index, value):
+    store8(array, index, value)
+
+
+@kernel
 def call_bytes_between(array, index, low, high):
     return bytes_between(array, index, low, high)
 
@@ -55,7 +61,9 @@ def test_instructions(text, index, low, high):
     low, high = sorted((low, high))
     array = np.frombuffer(text, dtype=np.uint8).copy()
     assert call_load8(array, index) == int.from_bytes(text[index : index + 8], "little", signed=True)
-    mask = call_bytes_between(array, index, low, high)
+    call_store8(array, index, -2)
+    assert array.tobytes() == text[:index] + (-2).to_bytes(8, "little", signed=True) + text[index + 8 :]
+    mask = call_bytes_between(padded(text), index, low, high)
     assert mask & (1 << 64) - 1 == sum(1 << k for k in range(64) if low <= text[index + k] <= high)
 
 
@@ -330,6 +338,22 @@ def test_the_heap_gives_the_least(candidates):
         assert heap[0] == expected
         size = encoding.pop(heap, size)
     assert size == 0
+
+
+@given(st.lists(st.integers(0, (1 << 16) - 1), max_size=12), st.sampled_from(["<u2", "<u4"]), st.integers(0, 9))
+def test_write_ids(ids, dtype, place):
+    work, out = np.array([ids], dtype=np.int64), padded(b"x" * place)
+    end = encoding.write_ids(work, len(ids), np.dtype(dtype).itemsize, out, place)
+    assert out[:end].tobytes() == b"x" * place + np.array(ids, dtype=dtype).tobytes()
+
+
+@pytest.mark.parametrize("first_id", [256, 65_000, 70_000])
+def test_words_of_any_number_of_ids(first_id):
+    # around what fits into an entry, into the key and into the cache; known the second time
+    words = [b"ab" * pairs + b"x" * others for pairs in (0, 1, 3) for others in (0, 1, 2, 3, 4, 5, 15, 16, 249, 300)]
+    encoder = WordEncoder(range(256), [(97, 98, first_id)], {"<|end|>": 7})
+    for word in filter(None, words + words):
+        assert encoder.encode(word).tolist() == [first_id] * word.count(b"ab") + list(b"x") * word.count(b"x")
 
 
 # Learning

@@ -143,6 +143,18 @@ def load8(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def store8(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write an int64 to the 8 bytes of an array from byte `index` on, wherever that is."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], builder.bitcast(address, ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), generate
+
+
+@intrinsic
 def bytes_between(typing: Any, array: Any, index: Any, low: Any, high: Any) -> Any:
     """Which of the 64 bytes from byte `index` on are in low … high: an int64 whose bit k is about byte k.
 

@@ -1,13 +1,13 @@
 """Encoding words: an entry of the word table has the ids of its word, so that most words are only looked up.
 
-The two first ids stand in PLACE, one in each half, and are written out without asking how many there are. VALUE has
-the number of ids in its lowest bits and, above them, where the pool of ids has them if there are more than two or the
-word is long.
+Ids are kept as they will stand in the output, with 2 or 4 bytes each. Up to 8 bytes of them stand in PLACE and are
+written out at once, however many there are. VALUE has the number of bytes in its lowest bits and, above them, where the
+pool of ids has them if there are more or the word is long.
 """
 
 import numpy as np
 
-from minlm.tokenization.kernels.compiler import kernel, natural, stay_apart
+from minlm.tokenization.kernels.compiler import kernel, load8, natural, stay_apart, store8
 from minlm.tokenization.kernels.word_table import (
     BATCH,
     FIELDS,
@@ -25,9 +25,9 @@ from minlm.tokenization.kernels.word_table import (
     word_key,
 )  # fmt: skip
 
-POOL_IDS, NUM_OUT = 2, 3  # what `used` counts besides entries and bytes
-MAX_CACHED = 255  # bytes of the longest word that gets an entry; such a number fits into the lowest 8 bits of VALUE
-COUNT_BITS = 8
+POOL_IDS, NUM_OUT = 2, 3  # what `used` counts besides entries and bytes of words: bytes of ids
+MAX_CACHED = 255  # bytes of the longest word that gets an entry
+SIZE_BITS = 10  # lowest bits of VALUE: up to 255 ids of 4 bytes
 MANY = 64  # bytes from which on a heap finds the next merge faster than looking at all
 NO_MERGE = np.iinfo(np.int64).max
 NO_ROOM, NO_ENTRY = -1, -2  # instead of a slot
@@ -69,8 +69,10 @@ def find_merge(left, right, pairs):
 
 
 @kernel
-def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, ids_pool, used, keys, work, heap, out):
-    """Write the ids of words to `out`, behind the used[NUM_OUT] that are there.
+def encode_words(
+    text, bounds, first, num_words, byte_ids, pairs, table, pool, ids_pool, used, keys, work, heap, id_bytes, out
+):
+    """Write the ids of words to `out`, behind the used[NUM_OUT] bytes that are there.
 
     Args:
         text, bounds: the words; see `prepare`.
@@ -78,10 +80,11 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
         byte_ids: int64 (256,): the id of each byte.
         pairs: the merges; see `fill_pairs`.
         table, pool, used: the hash table; see `word_table`.
-        ids_pool: uint32.
+        ids_pool: uint8.
         keys: int64 (3 * BATCH,); work space.
         work: int64 (4, longest word); heap: int64 (2 · longest word,); work space.
-        out: uint32; has room for an id for each byte, and 2 more.
+        id_bytes: of an id in `out` and `ids_pool`, 2 or 4.
+        out: uint8; has room for an id for each byte of the words, and 8 bytes more.
 
     Returns:
         How many words are done. If it is less than `num_words`, the cache or the work space needs more room.
@@ -90,7 +93,9 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
         end = min(begin + BATCH, num_words)
         if 2 * (used[NUM_ENTRIES] + BATCH) * FIELDS > table.size:
             return begin
-        if used[POOL_BYTES] + BATCH * MAX_CACHED > pool.size or used[POOL_IDS] + BATCH * MAX_CACHED > ids_pool.size:
+        if used[POOL_BYTES] + BATCH * MAX_CACHED > pool.size:
+            return begin
+        if used[POOL_IDS] + BATCH * MAX_CACHED * id_bytes + 8 > ids_pool.size:
             return begin
         prepare(text, bounds, begin, end, table, keys)
         num_out = used[NUM_OUT]
@@ -100,31 +105,30 @@ def encode_words(text, bounds, first, num_words, byte_ids, pairs, table, pool, i
             if table[natural(slot) + KEY_LOW] != low or table[natural(slot) + KEY_HIGH] != high or high < 0:
                 slot, count = find_or_encode(
                     low, high, slot, text, bounds[begin + k], bounds[begin + k + 1], byte_ids, pairs, table, pool,
-                    ids_pool, used, work, heap,
+                    ids_pool, used, work, heap, id_bytes,
                 )  # fmt: skip
                 if slot == NO_ROOM:
                     used[NUM_OUT] = num_out
                     return begin + k
                 if slot == NO_ENTRY:
-                    for i in range(count):
-                        out[num_out + i] = work[ID, i]
-                    num_out += count
+                    num_out = write_ids(work, count, id_bytes, out, num_out)
                     continue
             value, ids = table[natural(slot) + VALUE], table[natural(slot) + PLACE]
-            count = value & ((1 << COUNT_BITS) - 1)
-            if value == count:
-                out[natural(num_out)] = ids & 0xFFFFFFFF
-                out[natural(num_out + 1)] = ids >> 32
+            size = value & ((1 << SIZE_BITS) - 1)
+            if value == size:
+                store8(out, num_out, ids)
             else:
-                for i in range(count):
-                    out[num_out + i] = ids_pool[(value >> COUNT_BITS) + i]
-            num_out += count
+                for i in range(0, size, 8):
+                    store8(out, num_out + i, load8(ids_pool, (value >> SIZE_BITS) + i))
+            num_out += size
         used[NUM_OUT] = num_out
     return num_words
 
 
 @kernel
-def find_or_encode(low, high, slot, text, start, end, byte_ids, pairs, table, pool, ids_pool, used, work, heap):
+def find_or_encode(
+    low, high, slot, text, start, end, byte_ids, pairs, table, pool, ids_pool, used, work, heap, id_bytes
+):
     """The entry of a word, which is made if need be, and 0.
 
     Or `NO_ROOM` and 0 if the work space is too small; or `NO_ENTRY` and the number of ids, in work[ID], if the word is
@@ -140,33 +144,41 @@ def find_or_encode(low, high, slot, text, start, end, byte_ids, pairs, table, po
     count = merge_word(text, start, length, byte_ids, pairs, work, heap)
     if length > MAX_CACHED:
         return NO_ENTRY, count
-    remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count)
+    remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count, id_bytes)
     return slot, 0
 
 
 @kernel
-def remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count):
+def remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count, id_bytes):
     """Make a free entry that of a word with the ids work[ID, :count]."""
     insert(low, high, slot, text, start, table, pool, used)
-    if high >= 0 and count <= 2:
-        table[slot + VALUE] = count
-        table[slot + PLACE] = work[ID, 0] | (work[ID, 1] << 32 if count == 2 else 0)
+    if high >= 0 and count * id_bytes <= 8:
+        table[slot + VALUE] = count * id_bytes
+        table[slot + PLACE] = 0
+        for i in range(count):
+            table[slot + PLACE] |= work[ID, i] << 8 * id_bytes * i
         return
     used[POOL_IDS] = max(used[POOL_IDS], 1)  # place 0 would look like none
-    table[slot + VALUE] = used[POOL_IDS] << COUNT_BITS | count
-    for i in range(count):
-        ids_pool[used[POOL_IDS] + i] = work[ID, i]
-    used[POOL_IDS] += count
+    table[slot + VALUE] = used[POOL_IDS] << SIZE_BITS | count * id_bytes
+    used[POOL_IDS] = write_ids(work, count, id_bytes, ids_pool, used[POOL_IDS])
 
 
 @kernel
-def remember_tokens(text, bounds, ids, table, pool, ids_pool, used, work):
+def write_ids(work, count, id_bytes, out, place):
+    """Write the ids work[ID, :count] to `out` from byte `place` on, each over the zeros of the one before."""
+    for i in range(count):
+        store8(out, place + i * id_bytes, work[ID, i])
+    return place + count * id_bytes
+
+
+@kernel
+def remember_tokens(text, bounds, ids, table, pool, ids_pool, used, work, id_bytes):
     """Give words the single ids `ids`, whatever the merges say."""
     for k in range(ids.size):
         low, high = word_key(text, bounds[k], bounds[k + 1] - bounds[k])
         slot = find_further(low, high, first_slot(low, high, table), text, bounds[k], table, pool)
         work[ID, 0] = ids[k]
-        remember(low, high, slot, text, bounds[k], table, pool, ids_pool, used, work, 1)
+        remember(low, high, slot, text, bounds[k], table, pool, ids_pool, used, work, 1, id_bytes)
 
 
 @kernel
