@@ -8,7 +8,7 @@ once; and since the words of a text are known before they are looked up, memory 
 
 import numpy as np
 
-from minlm.tokenization.kernels.compiler import kernel, load8, natural, prefetch, stay_apart
+from minlm.tokenization.kernels.compiler import kernel, load8, lowest_bit, natural, prefetch, stay_apart
 
 # The four int64 of an entry; it is named by the place of the first, its slot. A free entry has KEY_HIGH 0. PLACE is
 # where the pool has the bytes of a long word.
@@ -62,10 +62,9 @@ def word_key(text, start, length):
 
 @kernel
 def first_slot(low, high, table):
-    """Where in the table the search for a key begins."""
+    """Where in the table the search for a key begins: the highest bits, which depend on all others (Knuth)."""
     mixed = (low ^ (high * MULTIPLY_1)) * MULTIPLY_2
-    mixed = (mixed ^ mixed >> 29) * MULTIPLY_1
-    return (mixed >> 30) & natural(table.size - FIELDS)
+    return (mixed >> (64 - lowest_bit(table.size))) & natural(table.size - FIELDS)
 
 
 @kernel
