@@ -1,38 +1,13 @@
-"""The page in a real browser, by clicking: `pytest -m browser`.
+"""The page in a real browser, by clicking: `pytest -m browser`."""
 
-`make test` leaves it out, because pip cannot install a browser.
-"""
-
-import importlib.util
 import json
-import shutil
 import time
 
 import pytest
 
 from minlm.serve import server as server_module
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Without these it looks for the outside world at every start.
-QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-        reason="needs a browser and its driver: apt-get install chromium; pip install -e .[browser] -c constraints.txt",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

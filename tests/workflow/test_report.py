@@ -1,14 +1,11 @@
 """`snakemake --report`: one file with every figure, read as data; and looked at in a browser (`pytest -m browser`)."""
 
 import base64
-import importlib.util
 import json
-import shutil
 import urllib.parse
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGES = {
     "corpus": "bytes",
     "tokenizer": "tokens: 256 bytes",
@@ -73,53 +70,45 @@ def test_graph_run_times_and_configuration_are_in_the_report(report):
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(
-    CHROMIUM is None or importlib.util.find_spec("playwright") is None,
-    reason="needs a browser and its driver: apt-get install chromium; pip install -e .[browser] -c constraints.txt",
-)
 @pytest.mark.parametrize("width", [1280, 390])
-def test_each_figure_opens_in_a_browser_without_the_network(report, width):
-    from playwright.sync_api import sync_playwright
+def test_each_figure_opens_in_a_browser_without_the_network(report, chromium, width):
+    page = chromium.new_page(viewport={"width": width, "height": 844})
+    wrong, asked = [], []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+    page.goto(report.as_uri())
+    menu, shown = page.locator("#app > div > nav"), page.locator("#app > div > :last-child")
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        page = browser.new_page(viewport={"width": width, "height": 844})
-        wrong, asked = [], []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url) if request.url.startswith("http") else None)
+    def readable():
+        """What is shown lies beside or below the menu, and inside the window."""
+        box, other = shown.bounding_box(), menu.bounding_box()
+        assert box["x"] >= other["width"] or box["y"] >= other["height"]
+        assert box["x"] + box["width"] <= width
+        assert box["width"] > 0.6 * width
+
+    shown.locator("table >> text=vocab_size").wait_for()
+    shown.locator("canvas, svg").first.wait_for()  # the graph
+    readable()
+    menu.get_by_text("Statistics").click()
+    shown.locator("#timeline canvas").wait_for()
+    readable()
+    figures = {f"results/report/{name}.html": name.capitalize() for name in PAGES} | PICTURES
+    for path, category in figures.items():
+        page.goto("about:blank")
         page.goto(report.as_uri())
-        menu, shown = page.locator("#app > div > nav"), page.locator("#app > div > :last-child")
-
-        def readable():
-            """What is shown lies beside or below the menu, and inside the window."""
-            box, other = shown.bounding_box(), menu.bounding_box()
-            assert box["x"] >= other["width"] or box["y"] >= other["height"]
-            assert box["x"] + box["width"] <= width
-            assert box["width"] > 0.6 * width
-
-        shown.locator("table >> text=vocab_size").wait_for()
-        shown.locator("canvas, svg").first.wait_for()  # the graph
+        menu.get_by_text(category, exact=True).click()
+        menu.locator("tr", has_text=path).locator("a").first.click()
+        if path.endswith(".png"):
+            image = shown.locator("img")
+            image.wait_for()
+            assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
+        else:
+            words = PAGES[category.lower()]
+            frame = page.frame_locator("iframe").get_by_text(words)
+            frame.first.wait_for()
         readable()
-        menu.get_by_text("Statistics").click()
-        shown.locator("#timeline canvas").wait_for()
-        readable()
-        figures = {f"results/report/{name}.html": name.capitalize() for name in PAGES} | PICTURES
-        for path, category in figures.items():
-            page.goto("about:blank")
-            page.goto(report.as_uri())
-            menu.get_by_text(category, exact=True).click()
-            menu.locator("tr", has_text=path).locator("a").first.click()
-            if path.endswith(".png"):
-                image = shown.locator("img")
-                image.wait_for()
-                assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
-            else:
-                words = PAGES[category.lower()]
-                frame = page.frame_locator("iframe").get_by_text(words)
-                frame.first.wait_for()
-            readable()
-        colors = "[...document.querySelectorAll('.tokens span')].map(span => getComputedStyle(span).backgroundColor)"
-        page.set_content(content(embedded(report, "results")["results/report/tokenizer.html"]).decode())
-        assert len(set(page.evaluate(colors))) == 6
-        assert (wrong, asked) == ([], [])
-        browser.close()
+    colors = "[...document.querySelectorAll('.tokens span')].map(span => getComputedStyle(span).backgroundColor)"
+    page.set_content(content(embedded(report, "results")["results/report/tokenizer.html"]).decode())
+    assert len(set(page.evaluate(colors))) == 6
+    assert (wrong, asked) == ([], [])
+    page.close()
