@@ -23,7 +23,7 @@ def chromium():
     except ImportError:
         program = None
     if program is None:
-        pytest.fail("needs a browser and its driver: apt-get install chromium; pip install -e .[browser]")
+        pytest.skip("needs a browser and its driver: apt-get install chromium; pip install -e .[browser]")
     # without these it looks for the outside world at every start
     quiet = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
     with sync_playwright() as playwright:

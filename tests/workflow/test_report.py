@@ -71,7 +71,7 @@ def test_graph_run_times_and_configuration_are_in_the_report(report):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [1280, 390])
-def test_each_figure_opens_in_a_browser_without_the_network(report, chromium, width):
+def test_each_figure_opens_in_a_browser_without_the_network(chromium, report, width):
     page = chromium.new_page(viewport={"width": width, "height": 844})
     wrong, asked = [], []
     page.on("pageerror", lambda error: wrong.append(str(error)))

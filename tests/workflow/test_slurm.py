@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slurm
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("slurmctld", "slurmd", "munged", "sbatch"))) or os.geteuid() != 0,
+        reason="needs root and Slurm: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge",
+    ),
+]
 SCRIPT = Path(__file__).with_name("one_machine_slurm.sh")
 
 # Training must last long enough to be preempted; 4 shards, 2 processes that train together.
@@ -36,8 +42,6 @@ def checkout(new_checkout):
 @pytest.fixture(scope="module")
 def slurm():
     """A Slurm on this machine, in the environment of the test."""
-    if not all(map(shutil.which, ("slurmctld", "slurmd", "munged", "sbatch"))) or os.geteuid() != 0:
-        pytest.fail("needs root and Slurm: apt-get install --no-install-recommends slurmctld slurmd slurm-client munge")
     folder = tempfile.mkdtemp()  # pytest's own folders are closed to others, and munge wants a socket open to all
     line = subprocess.run([SCRIPT, "start", folder], check=True, stdout=subprocess.PIPE, text=True).stdout
     os.environ["SLURM_CONF"] = line.strip().partition("=")[2]
