@@ -65,10 +65,10 @@ def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
         label="training (mean since the last point)",
     )
     axes.plot(table[x], table["val_loss"], color=VALID, marker="o", markersize=4, label="validation (whole set)")
-    last = table.iloc[-1]
+    last = table.iloc[-1]  # its loss stands behind it, where no curve is
     axes.annotate(
-        f"{last['val_loss']:.3f}", (last[x], last["val_loss"]), (0, -7), textcoords="offset points",
-        ha="right", va="top", color=VALID,
+        f"{last['val_loss']:.3f}", (last[x], last["val_loss"]), (6, 0), textcoords="offset points",
+        ha="left", va="center", color=VALID,
     )  # fmt: skip
     axes.set_xlabel(label)
     axes.set_ylabel("loss (nats per token)")
