@@ -210,31 +210,29 @@ class WordEncoder:
         keep_invalid: bool = False,
     ):
         self._scanner = _Scanner(list(special_ids), keep_invalid)
-        self._byte_ids = np.array(byte_ids, dtype=np.int64)
         lefts, rights, merged = np.array(merges, dtype=np.int64).reshape(-1, 3).T.copy()
-        self._pairs = np.full((1 << (2 * len(merges) + 1).bit_length(), 2), -1, dtype=np.int64)
-        encoding.fill_pairs(lefts, rights, merged, self._pairs)
+        pairs = np.full((1 << (2 * len(merges) + 1).bit_length(), 2), -1, dtype=np.int64)
+        encoding.fill_pairs(lefts, rights, merged, pairs)
+        self._merges = encoding.Merges(np.array(byte_ids, dtype=np.int64), pairs, *_work_space(1 << 10))
         self._special_words = b"".join(token.encode() for token in special_ids) + bytes(word_table.PADDING)
         self._special_bounds = np.cumsum([0, *(len(token.encode()) for token in special_ids)], dtype=np.int64)
         self._special_ids = np.array(list(special_ids.values()), dtype=np.int64)
         largest = max(max(byte_ids), merged.max(initial=0), self._special_ids.max(initial=0))
         self._dtype = np.dtype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
-        self._make_work_space(1 << 10)
         self._start_cache()
         self.encode(b"")  # see WordCounter
-
-    def _make_work_space(self, longest_word: int) -> None:
-        self._work = np.empty((4, longest_word), dtype=np.int64)
-        self._heap = np.empty(2 * longest_word, dtype=np.int64)
 
     def _start_cache(self) -> None:
         self._words = _WordTable(FIRST_CAPACITY, pool_bytes=(1 << 22) + 2 * len(self._special_words))
         self._ids_pool = np.empty(1 << 24, dtype=np.uint8)
         encoding.remember_tokens(
             np.frombuffer(self._special_words, dtype=np.uint8), self._special_bounds, self._special_ids,
-            self._words.table, self._words.pool, self._ids_pool, self._words.used, self._work,
-            self._dtype.itemsize,
+            self._merges.work, self._cache(), self._dtype.itemsize,
         )  # fmt: skip
+
+    def _cache(self) -> encoding.Cache:
+        words = self._words
+        return encoding.Cache(words.table, words.pool, self._ids_pool, words.used, words.keys)
 
     def buffer(self, size: int) -> np.ndarray:
         """Room for the next text, to be filled and then given to `encode`."""
@@ -247,28 +245,32 @@ class WordEncoder:
         self._words.used[encoding.NUM_OUT] = 0
         done = 0
         while True:
-            words = self._words
             done = encoding.encode_words(
-                self._scanner.text, self._scanner.bounds, done, num_words, self._byte_ids, self._pairs,
-                words.table, words.pool, self._ids_pool, words.used, words.keys, self._work, self._heap,
+                self._scanner.text, self._scanner.bounds, done, num_words, self._merges, self._cache(),
                 self._dtype.itemsize, out,
             )  # fmt: skip
             if done == num_words:
-                return out[: words.used[encoding.NUM_OUT]].view(self._dtype)
+                return out[: self._words.used[encoding.NUM_OUT]].view(self._dtype)
             self._make_room(done, num_words)
 
     def _make_room(self, done: int, num_words: int) -> None:
         """What the next words lack: work space for a long one, or room in the cache, which is emptied when large."""
         batch = self._scanner.bounds[done : min(done + word_table.BATCH, num_words) + 1]
         longest = int(np.diff(batch).max())
-        if longest > self._work.shape[1]:
-            self._make_work_space(2 * longest)
+        if longest > self._merges.work.shape[1]:
+            work, heap = _work_space(2 * longest)
+            self._merges = self._merges._replace(work=work, heap=heap)
         elif self._words.is_full() and self._words.capacity() < MAX_CAPACITY:
             self._words.grow(largest_first=False)  # words of one id, which are frequent
         else:
             num_out = self._words.used[encoding.NUM_OUT]
             self._start_cache()
             self._words.used[encoding.NUM_OUT] = num_out
+
+
+def _work_space(longest_word: int) -> tuple[np.ndarray, np.ndarray]:
+    """`work` and `heap` of `encoding.Merges`."""
+    return np.empty((4, longest_word), dtype=np.int64), np.empty(2 * longest_word, dtype=np.int64)
 
 
 def _use_all_kernels() -> None:

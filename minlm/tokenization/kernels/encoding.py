@@ -5,6 +5,8 @@ written out at once, however many there are. VALUE has the number of bytes in it
 pool of ids has them if there are more or the word is long.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from minlm.tokenization.kernels.compiler import kernel, load8, natural, stay_apart, store8
@@ -34,6 +36,25 @@ NO_ROOM, NO_ENTRY = -1, -2  # instead of a slot
 ID, MERGE = 0, 1  # rows of `work`
 LEFT, RIGHT = 2, 3  # more of them, for long words
 KEY, RANK_AND_ID = 0, 1  # the two int64 of an entry of `pairs`; a free one has KEY -1
+
+
+class Merges(NamedTuple):
+    """What a word is merged with."""
+
+    byte_ids: np.ndarray  # int64 (256,): the id of each byte
+    pairs: np.ndarray  # int64 (capacity, 2); see `fill_pairs`
+    work: np.ndarray  # int64 (4, longest word); work space, the ids of the word merged last
+    heap: np.ndarray  # int64 (2 · longest word,); work space
+
+
+class Cache(NamedTuple):
+    """The words that were met; see `word_table`."""
+
+    table: np.ndarray
+    pool: np.ndarray
+    ids_pool: np.ndarray  # uint8
+    used: np.ndarray
+    keys: np.ndarray
 
 
 @kernel
@@ -69,33 +90,27 @@ def find_merge(left, right, pairs):
 
 
 @kernel
-def encode_words(
-    text, bounds, first, num_words, byte_ids, pairs, table, pool, ids_pool, used, keys, work, heap, id_bytes, out
-):
+def encode_words(text, bounds, first, num_words, merges, cache, id_bytes, out):
     """Write the ids of words to `out`, behind the used[NUM_OUT] bytes that are there.
 
     Args:
         text, bounds: the words; see `prepare`.
         first, num_words: the first word to encode, and the end.
-        byte_ids: int64 (256,): the id of each byte.
-        pairs: the merges; see `fill_pairs`.
-        table, pool, used: the hash table; see `word_table`.
-        ids_pool: uint8.
-        keys: int64 (3 * BATCH,); work space.
-        work: int64 (4, longest word); heap: int64 (2 · longest word,); work space.
-        id_bytes: of an id in `out` and `ids_pool`, 2 or 4.
+        merges: `Merges`.
+        cache: `Cache`.
+        id_bytes: of an id in `out` and in the cache, 2 or 4.
         out: uint8; has room for an id for each byte of the words, and 8 bytes more.
 
     Returns:
         How many words are done. If it is less than `num_words`, the cache or the work space needs more room.
     """
+    table, pool, ids_pool, used, keys = cache
     for begin in range(first, num_words, BATCH):
         end = min(begin + BATCH, num_words)
         if 2 * (used[NUM_ENTRIES] + BATCH) * FIELDS > table.size:
             return begin
-        if used[POOL_BYTES] + BATCH * MAX_CACHED > pool.size:
-            return begin
-        if used[POOL_IDS] + BATCH * MAX_CACHED * id_bytes + 8 > ids_pool.size:
+        most = BATCH * MAX_CACHED
+        if used[POOL_BYTES] + most > pool.size or used[POOL_IDS] + most * id_bytes + 8 > ids_pool.size:
             return begin
         prepare(text, bounds, begin, end, table, keys)
         num_out = used[NUM_OUT]
@@ -103,15 +118,13 @@ def encode_words(
             place = natural(3 * k)
             low, high, slot = keys[place], keys[place + 1], keys[place + 2]
             if table[natural(slot) + KEY_LOW] != low or table[natural(slot) + KEY_HIGH] != high or high < 0:
-                slot, count = find_or_encode(
-                    low, high, slot, text, bounds[begin + k], bounds[begin + k + 1], byte_ids, pairs, table, pool,
-                    ids_pool, used, work, heap, id_bytes,
-                )  # fmt: skip
+                start, length = bounds[begin + k], bounds[begin + k + 1] - bounds[begin + k]
+                slot, count = find_or_encode(low, high, slot, text, start, length, merges, cache, id_bytes)
                 if slot == NO_ROOM:
                     used[NUM_OUT] = num_out
                     return begin + k
                 if slot == NO_ENTRY:
-                    num_out = write_ids(work, count, id_bytes, out, num_out)
+                    num_out = write_ids(merges.work, count, id_bytes, out, num_out)
                     continue
             value, ids = table[natural(slot) + VALUE], table[natural(slot) + PLACE]
             size = value & ((1 << SIZE_BITS) - 1)
@@ -126,31 +139,29 @@ def encode_words(
 
 
 @kernel
-def find_or_encode(
-    low, high, slot, text, start, end, byte_ids, pairs, table, pool, ids_pool, used, work, heap, id_bytes
-):
+def find_or_encode(low, high, slot, text, start, length, merges, cache, id_bytes):
     """The entry of a word, which is made if need be, and 0.
 
     Or `NO_ROOM` and 0 if the work space is too small; or `NO_ENTRY` and the number of ids, in work[ID], if the word is
     too long to be kept.
     """
     stay_apart()
-    slot = find_further(low, high, slot, text, start, table, pool)
-    if table[slot + KEY_HIGH] != 0:
+    slot = find_further(low, high, slot, text, start, cache.table, cache.pool)
+    if cache.table[slot + KEY_HIGH] != 0:
         return slot, 0
-    length = end - start
-    if length > work.shape[1]:
+    if length > merges.work.shape[1]:
         return NO_ROOM, 0
-    count = merge_word(text, start, length, byte_ids, pairs, work, heap)
+    count = merge_word(text, start, length, merges)
     if length > MAX_CACHED:
         return NO_ENTRY, count
-    remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count, id_bytes)
+    remember(low, high, slot, text, start, merges.work, count, cache, id_bytes)
     return slot, 0
 
 
 @kernel
-def remember(low, high, slot, text, start, table, pool, ids_pool, used, work, count, id_bytes):
+def remember(low, high, slot, text, start, work, count, cache, id_bytes):
     """Make a free entry that of a word with the ids work[ID, :count]."""
+    table, pool, ids_pool, used, _ = cache
     insert(low, high, slot, text, start, table, pool, used)
     if high >= 0 and count * id_bytes <= 8:
         table[slot + VALUE] = count * id_bytes
@@ -172,18 +183,20 @@ def write_ids(work, count, id_bytes, out, place):
 
 
 @kernel
-def remember_tokens(text, bounds, ids, table, pool, ids_pool, used, work, id_bytes):
+def remember_tokens(text, bounds, ids, work, cache, id_bytes):
     """Give words the single ids `ids`, whatever the merges say."""
     for k in range(ids.size):
         low, high = word_key(text, bounds[k], bounds[k + 1] - bounds[k])
-        slot = find_further(low, high, first_slot(low, high, table), text, bounds[k], table, pool)
+        first = first_slot(low, high, cache.table)
+        slot = find_further(low, high, first, text, bounds[k], cache.table, cache.pool)
         work[ID, 0] = ids[k]
-        remember(low, high, slot, text, bounds[k], table, pool, ids_pool, used, work, 1, id_bytes)
+        remember(low, high, slot, text, bounds[k], work, 1, cache, id_bytes)
 
 
 @kernel
-def merge_word(text, start, length, byte_ids, pairs, work, heap):
+def merge_word(text, start, length, merges):
     """Encode one word into work[ID]; returns the number of ids."""
+    byte_ids, pairs, work, heap = merges
     for i in range(length):
         work[ID, i] = byte_ids[text[start + i]]
     if length >= MANY:
