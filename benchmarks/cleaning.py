@@ -19,9 +19,12 @@ SUSPICIOUS = re.compile(rf"{LICENSE.pattern}|gutenberg|transcriber|copyright|\be
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("books", nargs="+", type=Path, metavar="FILE", help="as fetched from Project Gutenberg")
+    books = parser.parse_args().books
+    if missing := [path for path in books if not path.is_file()]:
+        parser.error(f"{missing[0]} is no file; name the books one by one")
     print("| book | words | of the body | cleaned | kept | lines of license text |\n|---|---|---|---|---|---|")
     ends = []
-    for path in parser.parse_args().books:
+    for path in books:
         text, _ = decode(path.read_bytes())
         body, _ = cut_header_and_footer(normalize_spaces(text)[0])
         cleaned, counts = clean_book(text)
