@@ -6,7 +6,7 @@ import numpy as np
 
 from minlm.errors import MinlmError
 from minlm.tokenization.files import Merge
-from minlm.tokenization.kernels import encoding, merging, scan, word_table
+from minlm.tokenization.kernels import encoding, merging, scan, word_merging, word_table
 from minlm.tokenization.kernels.compiler import compile_all
 from minlm.tokenization.kernels.counting import add_counts, write_words
 from minlm.tokenization.text import InvalidUtf8
@@ -14,7 +14,9 @@ from minlm.tokenization.word_counts import WordCounts
 
 FIRST_CAPACITY = 1 << 18  # entries of a new word table; 8 MB
 MAX_CAPACITY = 1 << 19  # entries of the word cache when it is emptied: 16 MB for each thread, and as much for pools
+FREQUENT = 16  # occurrences of a word by the time that the table is full
 NEVER = -1 << 62  # the count with which special tokens begin, so that it never becomes that of a word
+MAX_MERGES = (1 << 25) - 1  # as far as `word_merging` can number them
 MERGES_AT_ONCE = 64  # between two reports of progress
 
 
@@ -68,13 +70,10 @@ class _WordTable:
         """One of the int64 of all entries."""
         return self.table[which :: word_table.FIELDS]
 
-    def grow(self, largest_first: bool) -> None:
-        """Twice the capacity. Entries of the largest or smallest VALUE are moved first and get the best places."""
+    def grow(self, least: int, most: int) -> None:
+        """Twice the capacity. Entries with a VALUE in least … most get the best places."""
         larger = np.zeros(2 * len(self.table), dtype=np.int64)
-        taken = np.flatnonzero(self.field(word_table.KEY_HIGH))
-        order = taken[np.argsort(self.field(word_table.VALUE)[taken], kind="stable")]
-        slots = (order[::-1] if largest_first else order) * word_table.FIELDS
-        word_table.move_entries(self.table, slots, larger)
+        word_table.move_entries(self.table, least, most, larger)
         self.table = larger
 
 
@@ -118,7 +117,7 @@ class WordCounter:
             if done == num_words:
                 return
             if words.is_full():
-                words.grow(largest_first=True)  # frequent words
+                words.grow(FREQUENT, np.iinfo(np.int64).max)
             else:
                 batch = bounds[min(done + word_table.BATCH, num_words)] - bounds[done]
                 words.pool = np.append(words.pool, np.empty(len(words.pool) + batch, dtype=np.uint8))
@@ -211,13 +210,18 @@ class WordEncoder:
     ):
         self._scanner = _Scanner(list(special_ids), keep_invalid)
         lefts, rights, merged = np.array(merges, dtype=np.int64).reshape(-1, 3).T.copy()
-        pairs = np.full((1 << (2 * len(merges) + 1).bit_length(), 2), -1, dtype=np.int64)
-        encoding.fill_pairs(lefts, rights, merged, pairs)
-        self._merges = encoding.Merges(np.array(byte_ids, dtype=np.int64), pairs, *_work_space(1 << 10))
+        largest = max(max(byte_ids), merged.max(initial=0), *special_ids.values(), 0)
+        if largest >= word_merging.EDGE or len(merges) > MAX_MERGES:
+            raise MinlmError(
+                f"a vocabulary with {len(merges):,} merges and ids up to {largest:,} is too large: at most "
+                f"{MAX_MERGES:,} merges and ids up to {word_merging.EDGE - 1:,}"
+            )
+        pairs = np.empty(2 << (2 * len(merges) + 8).bit_length(), dtype=np.int64)
+        word_merging.fill_pairs(lefts, rights, merged, pairs)
+        self._merges = word_merging.Merges(np.array(byte_ids, dtype=np.int64), pairs, *_work_space(1 << 10))
         self._special_words = b"".join(token.encode() for token in special_ids) + bytes(word_table.PADDING)
         self._special_bounds = np.cumsum([0, *(len(token.encode()) for token in special_ids)], dtype=np.int64)
         self._special_ids = np.array(list(special_ids.values()), dtype=np.int64)
-        largest = max(max(byte_ids), merged.max(initial=0), self._special_ids.max(initial=0))
         self._dtype = np.dtype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
         self._start_cache()
         self.encode(b"")  # see WordCounter
@@ -261,7 +265,7 @@ class WordEncoder:
             work, heap = _work_space(2 * longest)
             self._merges = self._merges._replace(work=work, heap=heap)
         elif self._words.is_full() and self._words.capacity() < MAX_CAPACITY:
-            self._words.grow(largest_first=False)  # words of one id, which are frequent
+            self._words.grow(0, self._dtype.itemsize)  # words of one id are frequent
         else:
             num_out = self._words.used[encoding.NUM_OUT]
             self._start_cache()
@@ -269,7 +273,7 @@ class WordEncoder:
 
 
 def _work_space(longest_word: int) -> tuple[np.ndarray, np.ndarray]:
-    """`work` and `heap` of `encoding.Merges`."""
+    """`work` and `heap` of `word_merging.Merges`."""
     return np.empty((4, longest_word), dtype=np.int64), np.empty(2 * longest_word, dtype=np.int64)
 
 
@@ -277,7 +281,7 @@ def _use_all_kernels() -> None:
     counter = WordCounter(["<|endoftext|>"])
     counter.add_text(b"the quick brown fox")
     counter.add_counts(counter.counts())
-    counter._words.grow(largest_first=True)
+    counter._words.grow(0, 1)
     learn_merges(counter.counts(), 3, lambda merges: None)
     WordEncoder(range(256), [(104, 101, 256)], {"<|endoftext|>": 257}).encode(b"the lazy dog")
 

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from kernel_arrays import padded
 
 from minlm.tokenization.kernels import scan
-from minlm.tokenization.kernels.compiler import bytes_between, kernel, load8, lowest_bit, num_bits, store8
+from minlm.tokenization.kernels.compiler import (
+    bytes_between,
+    equal_among_4,
+    highest_bit,
+    kernel,
+    least_of_8,
+    load8,
+    lowest_bit,
+    num_bits,
+    store8,
+)
 
 TABLES = scan.scan_tables([])
 
@@ -45,7 +55,12 @@ def call_bytes_between(array, index, low, high):
 
 @kernel
 def call_bits(mask):
-    return lowest_bit(mask), num_bits(mask)
+    return lowest_bit(mask), highest_bit(mask), num_bits(mask)
+
+
+@kernel
+def call_numbers(array, index, value):
+    return least_of_8(array, index), equal_among_4(array, index, value)
 
 
 @given(st.binary(min_size=72, max_size=100), st.integers(0, 8), st.integers(0, 255), st.integers(0, 255))
@@ -62,7 +77,14 @@ def test_instructions(text, index, low, high):
 @given(st.integers(-(1 << 63), (1 << 63) - 1))
 def test_bits_of_a_number(mask):
     binary = f"{mask % (1 << 64):064b}"[::-1]
-    assert call_bits(mask) == (binary.find("1") if mask else 64, binary.count("1"))
+    assert call_bits(mask) == (binary.find("1") if mask else 64, binary.rfind("1"), binary.count("1"))
+
+
+@given(st.lists(st.integers(-3, 3) | st.integers(-(1 << 63), (1 << 63) - 1), min_size=9, max_size=9), st.integers(0, 1))
+def test_several_numbers_at_once(numbers, index):
+    eight, value = numbers[index:][:8], numbers[2]
+    equal = sum(1 << k for k in range(4) if eight[k] == value)
+    assert call_numbers(np.array(numbers, dtype=np.int64), index, value) == (min(eight), equal)
 
 
 # Masks

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kernel_arrays import padded
 
+from minlm.errors import MinlmError
 from minlm.tokenization.fast import WordEncoder
-from minlm.tokenization.kernels import encoding, merging, word_table
+from minlm.tokenization.kernels import encoding, merging, word_merging, word_table
 from minlm.tokenization.kernels.counting import add_counts
 
 # The table of words
@@ -56,7 +57,7 @@ def test_find_and_insert_and_move(words):
         assert table[slot + word_table.VALUE] == known[word]
     assert used[word_table.NUM_ENTRIES] == len(known)
     assert used[word_table.POOL_BYTES] == sum(len(word) for word in known if len(word) > 15)
-    word_table.move_entries(table, 4 * np.flatnonzero(table[word_table.KEY_HIGH :: 4]), larger)
+    word_table.move_entries(table, 3, 8, larger)
     for k, word in enumerate(words):
         assert larger[slot_of(k, larger)[2] + word_table.VALUE] == known[word]
 
@@ -106,8 +107,8 @@ some_merges = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_si
 def pairs_of(merges: list[tuple[int, int]]) -> np.ndarray:
     """Merge k of ids makes the id 10 + k."""
     lefts, rights = np.array(merges, dtype=np.int64).reshape(-1, 2).T.copy()
-    pairs = np.full((64, 2), -1, dtype=np.int64)
-    encoding.fill_pairs(lefts, rights, np.arange(10, 10 + len(merges)), pairs)
+    pairs = np.empty(128, dtype=np.int64)
+    word_merging.fill_pairs(lefts, rights, np.arange(10, 10 + len(merges)), pairs)
     return pairs
 
 
@@ -116,7 +117,8 @@ def test_find_merge(merges):
     pairs = pairs_of(merges)
     for pair in [(i, j) for i in range(31) for j in range(31)]:
         rank = merges.index(pair) if pair in merges else None
-        assert encoding.find_merge(*pair, pairs) == (encoding.NO_MERGE if rank is None else rank << 32 | 10 + rank)
+        found = word_merging.find_merge(*pair, pairs)
+        assert found == (word_merging.NO_MERGE if rank is None else rank << 38 | (10 + rank) << 6)
 
 
 def merged_one_by_one(ids: list[int], merges: list[tuple[int, int]]) -> list[int]:
@@ -129,16 +131,17 @@ def merged_one_by_one(ids: list[int], merges: list[tuple[int, int]]) -> list[int
 
 @pytest.mark.parametrize("merge", ["by_looking", "with_heap"])
 def test_merging_a_word(merge):
-    @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), some_merges)
+    @given(st.lists(st.integers(0, 3), min_size=1, max_size=word_merging.FEW), some_merges)
     def check(ids, merges):
         merges = [(left, right) for left, right in merges if max(left, right) < 4 or max(left, right) >= 10]
-        work, heap = np.empty((4, len(ids)), dtype=np.int64), np.empty(2 * len(ids), dtype=np.int64)
-        work[encoding.ID] = ids
+        work, heap = np.empty((4, len(ids) + 8), dtype=np.int64), np.empty(2 * len(ids), dtype=np.int64)
         if merge == "by_looking":
-            count = encoding.merge_by_looking(len(ids), pairs_of(merges), work)
+            work[word_merging.ID, 1 : len(ids) + 1] = ids
+            count = word_merging.merge_by_looking(len(ids), pairs_of(merges), work)
         else:
-            count = encoding.merge_with_heap(len(ids), pairs_of(merges), work, heap)
-        assert work[encoding.ID, :count].tolist() == merged_one_by_one(ids, merges)
+            work[word_merging.ID, : len(ids)] = ids
+            count = word_merging.merge_with_heap(len(ids), pairs_of(merges), work, heap)
+        assert work[word_merging.ID, :count].tolist() == merged_one_by_one(ids, merges)
 
     check()
 
@@ -150,7 +153,7 @@ def test_the_heap_gives_the_least(candidates):
     heap[:size] = candidates
     for expected in sorted(candidates):
         assert heap[0] == expected
-        size = encoding.pop(heap, size)
+        size = word_merging.pop(heap, size)
     assert size == 0
 
 
@@ -168,6 +171,11 @@ def test_words_of_any_number_of_ids(first_id):
     encoder = WordEncoder(range(256), [(97, 98, first_id)], {"<|end|>": 7})
     for word in filter(None, words + words):
         assert encoder.encode(word).tolist() == [first_id] * word.count(b"ab") + list(b"x") * word.count(b"x")
+
+
+def test_ids_that_are_too_large():
+    with pytest.raises(MinlmError, match="1 merges and ids up to 5,000,000,000 is too large"):
+        WordEncoder(range(256), [(97, 98, 5_000_000_000)], {})
 
 
 # Learning

@@ -180,12 +180,63 @@ def bytes_between(typing: Any, array: Any, index: Any, low: Any, high: Any) -> A
     return types.int64(array, types.intp, types.intp, types.intp), generate
 
 
+def _int64_at(context: Any, builder: Any, array_type: Any, element: Any, array: Any, index: Any) -> Any:
+    """A pointer to the int64 of an array from number `index` on, taken for `element`."""
+    address = _address(context, builder, array_type, array, builder.mul(index, ir.Constant(index.type, 8)))
+    return builder.bitcast(address, element.as_pointer())
+
+
+@intrinsic
+def equal_among_4(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Which of the 4 int64 of an array from number `index` on are `value`: an int64 whose bit k is about the k-th."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector, int32 = ir.VectorType(ir.IntType(64), 4), ir.IntType(32)
+        numbers = builder.load(_int64_at(context, builder, signature.args[0], vector, *arguments[:2]), align=8)
+        first = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], ir.Constant(int32, 0))
+        wanted = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(int32, 4), [0] * 4))
+        equal = builder.icmp_signed("==", numbers, wanted)
+        return builder.zext(builder.bitcast(equal, ir.IntType(4)), ir.IntType(64))
+
+    return types.int64(array, types.intp, types.int64), generate
+
+
+@intrinsic
+def least_of_8(typing: Any, array: Any, index: Any) -> Any:
+    """The least of the 8 int64 of an array from number `index` on.
+
+    `min` may become a jump, of which the processor guesses where it goes; here every other guess would be wrong.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        int64 = ir.IntType(64)
+        first = _int64_at(context, builder, signature.args[0], int64, *arguments)
+        least = cgutils.get_or_insert_function(builder.module, ir.FunctionType(int64, [int64, int64]), "llvm.smin.i64")
+        numbers = [builder.load(builder.gep(first, [ir.Constant(int64, k)])) for k in range(8)]
+        while len(numbers) > 1:  # in pairs, so that the processor can do several at once
+            numbers = [builder.call(least, numbers[k : k + 2]) for k in range(0, len(numbers), 2)]
+        return numbers[0]
+
+    return types.int64(array, types.intp), generate
+
+
 @intrinsic
 def lowest_bit(typing: Any, mask: Any) -> Any:
     """The number of the lowest bit that is set in an int64; 64 if there is none."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def highest_bit(typing: Any, mask: Any) -> Any:
+    """The number of the highest bit that is set in an int64; -1 if there is none."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        leading_zeros = builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+        return builder.sub(ir.Constant(ir.IntType(64), 63), leading_zeros)
 
     return types.int64(types.int64), generate
 

@@ -1,6 +1,6 @@
 """Counting words: the VALUE of an entry is how often its word occurs."""
 
-from minlm.tokenization.kernels.compiler import kernel, natural, stay_apart
+from minlm.tokenization.kernels.compiler import kernel, natural
 from minlm.tokenization.kernels.word_table import (
     BATCH,
     FIELDS,
@@ -43,21 +43,14 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
             place = natural(3 * k)
             low, high, slot = keys[place], keys[place + 1], natural(keys[place + 2])
             if table[slot + KEY_LOW] != low or table[slot + KEY_HIGH] != high or high < 0:
-                slot = natural(find_or_insert(low, high, slot, text, bounds[begin + k], table, pool, used))
+                start = bounds[begin + k]
+                slot = natural(find_further(low, high, slot, text, start, table, pool))
+                if table[slot + KEY_HIGH] == 0:
+                    insert(low, high, slot, text, start, table, pool, used)
             if amounts.size > 1:
                 amount = amounts[begin + k]
             table[slot + VALUE] += amount
     return num_words
-
-
-@kernel
-def find_or_insert(low, high, slot, text, start, table, pool, used):
-    """The entry of a word, which is made if need be."""
-    stay_apart()
-    slot = find_further(low, high, slot, text, start, table, pool)
-    if table[slot + KEY_HIGH] == 0:
-        insert(low, high, slot, text, start, table, pool, used)
-    return slot
 
 
 @kernel

@@ -74,6 +74,7 @@ def find_further(low, high, slot, text, start, table, pool):
     Nearly all words are found at the first slot. Callers look there themselves and leave the rest to a function that
     stays apart from their loop.
     """
+    stay_apart()
     slot = find_key(low, high, slot, table)
     while high < 0 and table[slot + KEY_HIGH] != 0:
         if same_bytes(text, start, pool, table[slot + PLACE], high ^ LONG):
@@ -99,6 +100,7 @@ def next_slot(slot, table):
 @kernel
 def insert(low, high, slot, text, start, table, pool, used):
     """Make a free entry that of a word; the bytes of a long one go into the pool, which has room."""
+    stay_apart()
     table[slot + KEY_LOW] = low
     table[slot + KEY_HIGH] = high
     used[NUM_ENTRIES] += 1
@@ -130,12 +132,16 @@ def same_bytes(text, start, pool, place, length):
 
 
 @kernel
-def move_entries(table, slots, larger):
-    """Put the entries at `slots` into an empty larger table. What comes first is found at the first look."""
-    for k in range(slots.size):
-        old = slots[k]
-        new = first_slot(table[old + KEY_LOW], table[old + KEY_HIGH], larger)
-        while larger[new + KEY_HIGH] != 0:
-            new = next_slot(new, larger)
-        for field in range(FIELDS):
-            larger[new + field] = table[old + field]
+def move_entries(table, least, most, larger):
+    """Put all entries into an empty larger table.
+
+    Those whose VALUE is in least … most come first, so that nearly all of them are found at the first look.
+    """
+    for in_range in (True, False):
+        for old in range(0, table.size, FIELDS):
+            if table[old + KEY_HIGH] != 0 and (least <= table[old + VALUE] <= most) == in_range:
+                new = natural(first_slot(table[old + KEY_LOW], table[old + KEY_HIGH], larger))
+                while larger[new + KEY_HIGH] != 0:
+                    new = natural(next_slot(new, larger))
+                for field in range(FIELDS):
+                    larger[new + field] = table[old + field]
