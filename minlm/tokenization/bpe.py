@@ -12,7 +12,6 @@ from minlm.progress import log
 from minlm.tokenization.backends import BACKENDS, Options, load_backend
 from minlm.tokenization.files import Merge, read_merges, read_vocab, write_merges, write_vocab
 from minlm.tokenization.pretokenize import PreTokenizer, find_words
-from minlm.tokenization.text import BLOCK_BYTES, ranges
 
 
 class BPETokenizer:
@@ -118,13 +117,7 @@ class BPETokenizer:
             whole = text.encode()
         except UnicodeEncodeError as error:
             raise MinlmError(f"the text holds half of a surrogate pair ({error}), which is not a character") from error
-        if len(whole) <= BLOCK_BYTES:
-            return self._encoder.encode(whole).tolist()
-        ids: list[int] = []
-        parts = ranges(self.pretokenizer, lambda place, size: whole[place : place + size], (0, len(whole)), BLOCK_BYTES)
-        for start, end in parts:
-            ids += self._encoder.encode(whole[start:end]).tolist()
-        return ids
+        return self._encoder.encode(whole).tolist()
 
     @cached_property
     def _encoder(self) -> Any:

@@ -82,13 +82,13 @@ def _count_text(
     progress: Progress,
 ) -> None:  # fmt: skip
     def count(counter: _Counter, part: text.Range) -> int:
-        for start, end in text.ranges(pretokenizer, read, part, text.BLOCK_BYTES):
-            begin = time.perf_counter()
-            block = read.into(counter.counter.buffer(end - start), start)
-            counter.reading += time.perf_counter() - begin
-            with text.explained(path, start, block):
-                counter.counter.add_text(block)
-        return part[1] - part[0]
+        start, end = part
+        begin = time.perf_counter()
+        content = read.into(counter.counter.buffer(end - start), start)
+        counter.reading += time.perf_counter() - begin
+        with text.explained(path, start, content):
+            counter.counter.add_text(content)
+        return end - start
 
     whole = options.range_of(read, path, pretokenizer)
     parts = text.ranges(pretokenizer, read, whole, text.RANGE_BYTES)

@@ -87,19 +87,17 @@ def _arrays(
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """The ids of a range of a text in pieces, with `<|endoftext|>` behind the last document."""
 
-    def encode(encoder: Any, part: text.Range) -> tuple[int, list[np.ndarray]]:
-        arrays = []
-        for start, end in text.ranges(tokenizer.pretokenizer, read, part, text.BLOCK_BYTES):
-            block = read.into(encoder.buffer(end - start), start)
-            with text.explained(path, start, block):
-                arrays.append(encoder.encode(block).astype(dtype))
-        return part[1] - part[0], arrays
+    def encode(encoder: Any, part: text.Range) -> tuple[int, np.ndarray]:
+        start, end = part
+        content = read.into(encoder.buffer(end - start), start)
+        with text.explained(path, start, content):
+            return end - start, encoder.encode(content).astype(dtype, copy=False)
 
     threads = options.threads_for(whole[1] - whole[0])
     encoders = [tokenizer.make_encoder(options.keep_invalid) for _ in range(threads)]
     parts = text.ranges(tokenizer.pretokenizer, read, whole, text.RANGE_BYTES)
-    for num_bytes, arrays in text.map_in_order(encode, parts, encoders):
-        yield from arrays
+    for num_bytes, ids in text.map_in_order(encode, parts, encoders):
+        yield ids
         progress.update(num_bytes)
     if text.is_unfinished(read, whole, SEPARATOR.encode()):
         yield encoders[0].encode(SEPARATOR.encode()).astype(dtype)

@@ -6,10 +6,10 @@ import numpy as np
 
 from minlm.errors import MinlmError
 from minlm.tokenization.files import Merge
-from minlm.tokenization.kernels import encoding, merging, scan, word_merging, word_table
+from minlm.tokenization.kernels import encoding, merging, word_merging, word_table
 from minlm.tokenization.kernels.compiler import compile_all
 from minlm.tokenization.kernels.counting import add_counts, write_words
-from minlm.tokenization.text import InvalidUtf8
+from minlm.tokenization.scanner import Scanner
 from minlm.tokenization.word_counts import WordCounts
 
 FIRST_CAPACITY = 1 << 18  # entries of a new word table; 8 MB
@@ -18,37 +18,6 @@ FREQUENT = 16  # occurrences of a word by the time that the table is full
 NEVER = -1 << 62  # the count with which special tokens begin, so that it never becomes that of a word
 MAX_MERGES = (1 << 25) - 1  # as far as `word_merging` can number them
 MERGES_AT_ONCE = 64  # between two reports of progress
-
-
-class _Scanner:
-    """Finds the words of texts, in arrays that are used again and again."""
-
-    def __init__(self, special_tokens: Sequence[str], keep_invalid: bool):
-        self.keep_invalid = keep_invalid
-        self.tables = scan.scan_tables([token.encode() for token in special_tokens])
-        self._make_room(1 << 12)
-        self.lent = self.text[:0]
-
-    def _make_room(self, size: int) -> None:
-        self.text = np.zeros(size + scan.PADDING, dtype=np.uint8)
-        self.masks = scan.scan_masks(size)
-        self.bounds = np.empty(size + 9, dtype=np.int64)
-
-    def buffer(self, size: int) -> np.ndarray:
-        """Room for the next text: what is written there need not be copied."""
-        if size + scan.PADDING > self.text.size:
-            self._make_room(2 * size)
-        self.lent = self.text[:size]
-        return self.lent
-
-    def scan(self, text: bytes | np.ndarray) -> int:
-        """Put a text into `text` and the bounds of its words into `bounds`; returns their number."""
-        if text is not self.lent:
-            self.buffer(len(text))[:] = np.frombuffer(text, dtype=np.uint8)
-        found: int = scan.find_words(self.text, len(text), self.keep_invalid, self.tables, self.masks, self.bounds)
-        if found < 0:
-            raise InvalidUtf8(-1 - found)
-        return found
 
 
 class _WordTable:
@@ -87,7 +56,7 @@ class WordCounter:
 
     def __init__(self, special_tokens: Sequence[str], keep_invalid: bool = False):
         self.special_tokens = list(special_tokens)
-        self._scanner = _Scanner(special_tokens, keep_invalid)
+        self._scanner = Scanner(special_tokens, keep_invalid)
         self._words = _WordTable(FIRST_CAPACITY, pool_bytes=1 << 16)
         self._once = np.ones(1, dtype=np.int64)
         tokens = [token.encode() for token in special_tokens]
@@ -100,8 +69,8 @@ class WordCounter:
 
     def add_text(self, text: bytes | np.ndarray) -> None:
         """Count the words of a text; raises `InvalidUtf8`."""
-        num_words = self._scanner.scan(text)
-        self._add(self._scanner.text, self._scanner.bounds, num_words, self._once)
+        for block, num_words in self._scanner.blocks(text):
+            self._add(block, self._scanner.bounds, num_words, self._once)
 
     def add_counts(self, counts: WordCounts) -> None:
         """Add counts of another text."""
@@ -208,7 +177,7 @@ class WordEncoder:
         special_ids: Mapping[str, int],
         keep_invalid: bool = False,
     ):
-        self._scanner = _Scanner(list(special_ids), keep_invalid)
+        self._scanner = Scanner(list(special_ids), keep_invalid)
         lefts, rights, merged = np.array(merges, dtype=np.int64).reshape(-1, 3).T.copy()
         largest = max(max(byte_ids), merged.max(initial=0), *special_ids.values(), 0)
         if largest >= word_merging.EDGE or len(merges) > MAX_MERGES:
@@ -244,18 +213,18 @@ class WordEncoder:
 
     def encode(self, text: bytes | np.ndarray) -> np.ndarray:
         """The ids of a text, uint16 or, if some do not fit, uint32; raises `InvalidUtf8`."""
-        num_words = self._scanner.scan(text)
         out = np.empty(len(text) * self._dtype.itemsize + 8, dtype=np.uint8)
         self._words.used[encoding.NUM_OUT] = 0
-        done = 0
-        while True:
-            done = encoding.encode_words(
-                self._scanner.text, self._scanner.bounds, done, num_words, self._merges, self._cache(),
-                self._dtype.itemsize, out,
-            )  # fmt: skip
-            if done == num_words:
-                return out[: self._words.used[encoding.NUM_OUT]].view(self._dtype)
-            self._make_room(done, num_words)
+        for block, num_words in self._scanner.blocks(text):
+            done = 0
+            while True:
+                done = encoding.encode_words(
+                    block, self._scanner.bounds, done, num_words, self._merges, self._cache(), self._dtype.itemsize, out
+                )
+                if done == num_words:
+                    break
+                self._make_room(done, num_words)
+        return out[: self._words.used[encoding.NUM_OUT]].view(self._dtype)
 
     def _make_room(self, done: int, num_words: int) -> None:
         """What the next words lack: work space for a long one, or room in the cache, which is emptied when large."""

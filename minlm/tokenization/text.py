@@ -15,7 +15,6 @@ from minlm.errors import MinlmError
 from minlm.tokenization.pretokenize import PreTokenizer, Read
 
 RANGE_BYTES = 1 << 22  # what a thread is given at once
-BLOCK_BYTES = 1 << 17  # what is handled at once: text and work space stay in the processor's cache
 
 Range = tuple[int, int]
 Worker = TypeVar("Worker")
@@ -78,13 +77,13 @@ def open_text(path: str | Path) -> Iterator[OpenText]:
 
 
 @contextmanager
-def explained(path: str | Path, start: int, block: np.ndarray) -> Iterator[None]:
-    """Turn `InvalidUtf8` of a block that starts at byte `start` of a file into an error that says where it is."""
+def explained(path: str | Path, start: int, content: np.ndarray) -> Iterator[None]:
+    """Turn `InvalidUtf8` of content that starts at byte `start` of a file into an error that says where it is."""
     try:
         yield
     except InvalidUtf8 as error:
         raise MinlmError(
-            f"{path} is not UTF-8: byte 0x{block[error.offset]:02x} at offset {start + error.offset}. Convert it "
+            f"{path} is not UTF-8: byte 0x{content[error.offset]:02x} at offset {start + error.offset}. Convert it "
             "first, for example: iconv -f ISO-8859-1 -t UTF-8 old.txt > new.txt; or keep them with --invalid_utf8 keep"
         ) from None
 

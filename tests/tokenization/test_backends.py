@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from published import END
 
 from minlm.errors import MinlmError
-from minlm.tokenization import BPETokenizer, fast, plain, text
+from minlm.tokenization import BPETokenizer, fast, plain, scanner, text
 from minlm.tokenization.backends import Options
 from minlm.tokenization.counting import count_words, count_words_to_file
 from minlm.tokenization.encode_file import encode_files
@@ -172,7 +172,7 @@ def encoded(tokenizer, path, folder, options) -> np.ndarray:
 def test_blocks_and_threads_do_not_matter(trained, corpus, tmp_path, monkeypatch, block, part, threads):
     content = corpus.read_text(encoding="utf-8")
     whole = npz_bytes(count_words([corpus], [END]))
-    monkeypatch.setattr(text, "BLOCK_BYTES", block)
+    monkeypatch.setattr(scanner, "BLOCK_BYTES", block)
     monkeypatch.setattr(text, "RANGE_BYTES", part)
     monkeypatch.setattr("minlm.tokenization.backends.RANGE_BYTES", part)
     options = Options(threads=threads)
@@ -231,7 +231,7 @@ def test_shards_need_the_separator(tmp_path):
 def test_bytes_that_are_kept_survive(trained, tmp_path, monkeypatch, backend, block):
     content = bytes(range(256)) * 3 + b" caf\xe9 \xff\xfe" + END.encode() + b"\xc3" + END.encode() + b" \xe4\xb8 x"
     (tmp_path / "a.txt").write_bytes(content)
-    monkeypatch.setattr(text, "BLOCK_BYTES", block)
+    monkeypatch.setattr(scanner, "BLOCK_BYTES", block)
     tokenizer = BPETokenizer(trained.vocab, trained.merges, [END], backend)
     ids = encoded(tokenizer, tmp_path / "a.txt", tmp_path, Options(keep_invalid=True, backend=backend))
     assert tokenizer.decode_bytes(ids.tolist()) == content + END.encode()

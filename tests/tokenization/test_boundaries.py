@@ -4,6 +4,7 @@ import random
 import sys
 import unicodedata
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 import regex
@@ -11,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from published import GPT2_PATTERN
 
-from minlm.tokenization import fast
+from minlm.tokenization import scanner
 
 pattern_words = regex.compile(GPT2_PATTERN).findall
 WHITE = "".join(c for c in map(chr, range(0x3001)) if regex.match(r"\s", c))
@@ -20,22 +21,26 @@ characters = st.one_of(
     st.sampled_from(WHITE),
     st.characters(exclude_categories=["Cs"]),
 )
-scanner = fast._Scanner([], keep_invalid=False)
+finder = scanner.Scanner([], keep_invalid=False)
 
 
-def scanned_words(text: str) -> list[str]:
-    whole = text.encode()
-    count = scanner.scan(whole)
-    bounds = scanner.bounds[: count + 1].tolist()
-    return [whole[start:end].decode() for start, end in pairwise(bounds)]
+def scanned_words(text: str, block_bytes: int = scanner.BLOCK_BYTES) -> list[str]:
+    words = []
+    with mock.patch.object(scanner, "BLOCK_BYTES", block_bytes):
+        for block, count in finder.blocks(text.encode()):
+            bounds = finder.bounds[: count + 1].tolist()
+            words += [block[start:end].tobytes().decode() for start, end in pairwise(bounds)]
+    return words
 
 
-@given(st.text(characters, max_size=60))
-@example("\x1f's")
-@example("a\u3000")
-@example("'")
-def test_words_of_short_texts(text):
+@given(st.text(characters, max_size=60), st.integers(1, 100))
+@example("\x1f's", 1)
+@example("a\u3000", 2)
+@example("'", 3)
+@example("don'll" * 9, 20)
+def test_words_of_short_texts(text, block_bytes):
     assert scanned_words(text) == pattern_words(text)
+    assert scanned_words(text, block_bytes) == pattern_words(text)
 
 
 @given(
@@ -88,9 +93,9 @@ def compare_many(count: int, seed: int) -> None:
         if (category := unicodedata.category(c)) != "Cs":
             by_category.setdefault(category, []).append(c)
     for _ in range(count):
-        text = fuzzed(rng, by_category)
-        if scanned_words(text) != pattern_words(text):
-            assert scanned_words(text) == pattern_words(text), repr(text)
+        text, block_bytes = fuzzed(rng, by_category), rng.choice([scanner.BLOCK_BYTES, rng.randrange(1, 200)])
+        if scanned_words(text, block_bytes) != pattern_words(text):
+            assert scanned_words(text, block_bytes) == pattern_words(text), repr((text, block_bytes))
 
 
 def test_fuzzed_words():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from published import END
 
 from minlm.errors import MinlmError
-from minlm.tokenization import BPETokenizer, text
+from minlm.tokenization import BPETokenizer, scanner
 from minlm.tokenization.encode_file import encode_files
 
 
@@ -50,7 +50,7 @@ def test_the_file_is_what_numpy_writes(trained, bible, bible_file, tmp_path):
 )
 @pytest.mark.parametrize("block_bytes", [1, 16, 1 << 20])
 def test_every_document_is_followed_by_the_separator(trained, tmp_path, monkeypatch, content, appended, block_bytes):
-    monkeypatch.setattr(text, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(scanner, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr("minlm.tokenization.pretokenize.MIN_SEGMENT_CHARS", 1)
     (tmp_path / "a.txt").write_bytes(content.encode())
     expected = trained.encode(content) + [256] * appended
@@ -145,7 +145,7 @@ import os, signal, sys
 from minlm.tokenization import BPETokenizer, fast, text
 from minlm.tokenization.encode_file import encode_files
 
-text.BLOCK_BYTES = text.RANGE_BYTES = 1 << 15
+text.RANGE_BYTES = 1 << 15
 encode, calls = fast.WordEncoder.encode, []
 
 def encode_or_die(self, block):

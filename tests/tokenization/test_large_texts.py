@@ -46,8 +46,7 @@ def test_a_text_without_separators_is_read_in_blocks(trained, bible, tmp_path, m
     content = bible.replace(END, "")
     (tmp_path / "a.txt").write_text(content, "utf-8")
     longest = []
-    for name in ("BLOCK_BYTES", "RANGE_BYTES"):
-        monkeypatch.setattr(text, name, 5000)
+    monkeypatch.setattr(text, "RANGE_BYTES", 5000)
 
     class Watched(text.OpenText):
         def __call__(self, place, size):

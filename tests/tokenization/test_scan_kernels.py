@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import regex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kernel_arrays import padded
 
-from minlm.tokenization.kernels import scan
+from minlm.tokenization.kernels import bit_masks, scan
 from minlm.tokenization.kernels.compiler import (
     bytes_between,
     equal_among_4,
@@ -93,11 +93,11 @@ def test_several_numbers_at_once(numbers, index):
 @given(st.integers(0, 200), st.integers(0, 130), st.integers(0, 300))
 def test_bits_of_masks(first, count, asked):
     masks = empty_masks(400)
-    scan.set_bits(masks, scan.DIGIT, first, count)
+    bit_masks.set_bits(masks, scan.DIGIT, first, count)
     assert bits(masks[scan.DIGIT], 400) == list(range(first, first + count))
-    assert scan.get_bit(masks, scan.DIGIT, asked) == (first <= asked < first + count)
+    assert bit_masks.get_bit(masks, scan.DIGIT, asked) == (first <= asked < first + count)
     masks[:] = -1
-    scan.clear_bits(masks, scan.WHITE, first, count)
+    bit_masks.clear_bits(masks, scan.WHITE, first, count)
     assert bits(~masks[scan.WHITE], 400) == list(range(first, first + count))
     assert bits(masks[scan.LETTER], 400) == list(range(400))
 
@@ -108,9 +108,9 @@ def test_list_bits(is_set):
     masks[0] = -1  # what stands behind the end is not asked for
     for i, value in enumerate(is_set):
         if not value:
-            scan.clear_bits(masks, 0, i, 1)
+            bit_masks.clear_bits(masks, 0, i, 1)
     places = np.empty(len(is_set) + 9, dtype=np.int64)
-    count = scan.list_bits(masks[0], len(is_set), places)
+    count = bit_masks.list_bits(masks[0], len(is_set), places)
     assert places[: count + 1].tolist() == [*(i for i, value in enumerate(is_set) if value), len(is_set)]
 
 
@@ -211,3 +211,28 @@ def test_rules_and_corrections(text):
     words = regex.findall(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", text)
     starts = np.cumsum([0, *(len(word.encode()) for word in words)]).tolist()[:-1]
     assert bits(masks[scan.STARTS], len(whole)) == starts
+
+
+@given(
+    st.sampled_from([[], [b"<a>"], [b"<|endoftext|>", b"<|end"], SPECIALS]),
+    st.lists(
+        st.sampled_from([b"'ll", b"l", b" ", b"\xe3\x80\x80", b"<a>", b"<|endoftext|>", b"<|end", b"<b>"]) | broken
+    ),
+    st.integers(0, 20),
+)
+@example([b"<a>"], ["\u3000\u3000<a>".encode()], 1)
+@example([b"<|endoftext|>"], [b"x  <|endoftext|>"], 2)
+def test_find_certain_words(specials, parts, left_out):
+    text = b"".join(parts)
+    size, array, tables, masks = (
+        max(len(text) - left_out, 0),
+        padded(text),
+        scan.scan_tables(specials),
+        empty_masks(9999),
+    )
+    bounds, certain_bounds = np.empty((2, len(text) + 9), dtype=np.int64)
+    found = scan.find_words(array, len(text), True, tables, masks, bounds)
+    certain = scan.find_certain_words(array, size, len(text), True, tables, masks, certain_bounds)
+    assert certain_bounds[: certain + 1].tolist() == bounds[: certain + 1].tolist()
+    lookahead = 3 + scan.LOOKAHEAD + max(map(len, specials), default=0) if left_out else 0
+    assert certain >= np.sum(bounds[1 : found + 1] <= size - lookahead)

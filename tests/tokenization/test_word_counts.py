@@ -6,7 +6,7 @@ import regex
 from published import END, GPT2_PATTERN
 
 from minlm.errors import MinlmError
-from minlm.tokenization import fast, text
+from minlm.tokenization import fast, scanner
 from minlm.tokenization.counting import count_words, count_words_to_file
 from minlm.tokenization.word_counts import WordCounts
 
@@ -24,7 +24,7 @@ def test_blocks_do_not_matter(tmp_path, monkeypatch, block_bytes):
     path = tmp_path / "a.txt"
     path.write_bytes("it's 中文。\r\n\u3000\u00a0x 😀<|endoftext|>\n\n  y é".encode())
     whole = count_words([path], [END]).as_dict()
-    monkeypatch.setattr(text, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(scanner, "BLOCK_BYTES", block_bytes)
     assert count_words([path], [END]).as_dict() == whole
 
 
@@ -113,7 +113,7 @@ def test_counts_cut_short(bible_file, tmp_path):
 )
 @pytest.mark.parametrize("block_bytes", [1, 2, 5, 1 << 20])
 def test_not_utf8(tmp_path, monkeypatch, content, offset, byte, block_bytes):
-    monkeypatch.setattr(text, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(scanner, "BLOCK_BYTES", block_bytes)
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(MinlmError, match=rf"a.txt is not UTF-8: byte 0x{byte} at offset {offset}\."):
         count_words([tmp_path / "a.txt"], [END])

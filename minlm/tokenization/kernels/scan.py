@@ -13,13 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import regex
 
-from minlm.tokenization.kernels.compiler import bytes_between, kernel, lowest_bit, natural, num_bits
+from minlm.tokenization.kernels.bit_masks import ALL, clear_bits, get_bit, list_bits, set_bits
+from minlm.tokenization.kernels.compiler import bytes_between, kernel, lowest_bit
 
 LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters, and the rows of the masks of the first three
 RARE, STARTS, NUM_MASKS = 3, 4, 5  # the rows of the masks of what needs a closer look, and of the starts of words
 PADDING = 64  # bytes that may be read behind the end of a text
+LOOKAHEAD = 8  # bytes behind a place that can decide whether a word begins there: white space and a character, say
 INVALID = -1
-ALL, REST = -1, 0x7FFFFFFFFFFFFFFF  # masks: all bits; all but the highest
+REST = 0x7FFFFFFFFFFFFFFF  # mask of all bits but the highest
 
 
 class ScanTables(NamedTuple):
@@ -81,6 +83,37 @@ def find_words(text, size, keep_invalid, tables, masks, bounds):
         set_bits(masks, STARTS, end, 1)
     correct_rare(text, size, masks)
     return list_bits(masks[STARTS], size, bounds)
+
+
+@kernel
+def find_certain_words(text, size, whole, keep_invalid, tables, masks, bounds):
+    """`find_words` in the first bytes of a text, only those words that the bytes behind cannot change.
+
+    Args:
+        text: uint8 (whole + PADDING or more,): UTF-8.
+        size: how many of its bytes are looked at.
+        whole: size of the text; if `size` is the same, all words are certain.
+        keep_invalid, tables, masks, bounds: see `find_words`.
+
+    Returns:
+        As `find_words`; 0 if not even the first word is certain.
+    """
+    end = size if size == whole else character_end(text, size)
+    found = find_words(text, end, keep_invalid, tables, masks, bounds)
+    specials = tables.special_bounds
+    longest = specials[1] if specials.size > 1 else 0
+    while size < whole and found > 0 and bounds[found] > end - longest - LOOKAHEAD:
+        found -= 1
+    return found
+
+
+@kernel
+def character_end(text, place):
+    """The last place up to `place` that is not within a character."""
+    for end in range(place, max(place - 4, -1), -1):
+        if text[end] & 0xC0 != 0x80:
+            return end
+    return place  # this is not UTF-8: no character has so many bytes
 
 
 @kernel
@@ -254,46 +287,3 @@ def decode(text, place, size):
     if length == 4 and not 0x10000 <= code_point <= 0x10FFFF:
         return INVALID, 1
     return code_point, length
-
-
-@kernel
-def get_bit(masks, row, i):
-    """Bit i of a row of masks, as 0 or 1."""
-    return masks[row, i >> 6] >> (i & 63) & 1
-
-
-@kernel
-def set_bits(masks, row, i, count):
-    """Set the bits i … i + count - 1."""
-    while count > 0:
-        n = min(count, 32, 64 - (i & 63))
-        masks[row, i >> 6] |= ((1 << n) - 1) << (i & 63)
-        i += n
-        count -= n
-
-
-@kernel
-def clear_bits(masks, row, i, count):
-    """Clear the bits i … i + count - 1."""
-    while count > 0:
-        n = min(count, 32, 64 - (i & 63))
-        masks[row, i >> 6] &= ~(((1 << n) - 1) << (i & 63))
-        i += n
-        count -= n
-
-
-@kernel
-def list_bits(masks, size, places):
-    """Write the numbers of the bits below `size` that are set, then `size` itself; returns how many are set."""
-    num_set = 0
-    behind = ALL << (size & 63)
-    masks[size >> 6] &= ~behind
-    for block in range(size // 64 + 1):
-        mask = masks[block]
-        for first in range(0, num_bits(mask), 8):  # eight at a time: the processor would guess "one more?" wrong
-            for k in range(8):
-                places[natural(num_set + first + k)] = block * 64 + lowest_bit(mask)
-                mask &= mask - 1
-        num_set += num_bits(masks[block])
-    places[num_set] = size
-    return num_set
