@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from minlm.transformer import TransformerLM
 from minlm.transformer.batching import batch_at, open_tokens
-from minlm.transformer.device import autocast, keep_freed_memory
+from minlm.transformer.device import autocast, keep_freed_memory, resolve_dtype
 from minlm.transformer.settings import TrainingSettings
 from minlm.transformer.trainer import Trainer
 
@@ -173,7 +173,7 @@ def work(
     if options.malloc == "on":
         keep_freed_memory()
     if name == "matmul":
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        dtype = resolve_dtype("auto", device)  # what the hardware multiplies fastest
         left, right = (torch.randn(MATMUL, MATMUL, device=device, dtype=dtype) for _ in range(2))
 
         def step() -> Tensor:
