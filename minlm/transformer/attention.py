@@ -47,9 +47,27 @@ class RotaryPositionalEmbedding(nn.Module):
             cos, sin = self.cos[: x.shape[-2]], self.sin[: x.shape[-2]]  # (seq, d_k / 2)
         else:
             cos, sin = self.cos[token_positions], self.sin[token_positions]  # (..., seq, d_k / 2)
-        even, odd = x[..., 0::2], x[..., 1::2]
-        rotated = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)  # (..., seq, d_k / 2, 2)
+        rotated = torch.stack(_turn(x[..., 0::2], x[..., 1::2], cos, sin), dim=-1)  # (..., seq, d_k / 2, 2)
         return rotated.flatten(-2).to(x.dtype)
+
+    def rotate_halves(self, x: Tensor) -> Tensor:
+        """`forward` for x (..., seq, d_k) with the coordinates in another order, see `evens_first`."""
+        cos, sin = self.cos[: x.shape[-2]], self.sin[: x.shape[-2]]  # (seq, d_k / 2)
+        even, odd = x.chunk(2, dim=-1)
+        return torch.cat(_turn(even, odd, cos, sin), dim=-1).to(x.dtype)
+
+
+def _turn(even: Tensor, odd: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    return even * cos - odd * sin, even * sin + odd * cos
+
+
+def evens_first(weight: Tensor, num_heads: int) -> Tensor:
+    """The rows of a projection's weight in another order: of each head the even ones, then the odd ones.
+
+    The coordinates of queries and keys then are in that order, which no score depends on if both are; and RoPE's pairs
+    are two halves of a vector, which a processor turns many at a time.
+    """
+    return weight.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
 
 
 def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -112,13 +130,17 @@ class MultiHeadSelfAttention(nn.Module):
             mask: the causal mask (seq, seq), if the caller has it at hand; with a cache, the mask it gave.
             cache: keys and values of earlier positions, which x continues.
         """
-        q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if cache is not None:
+            q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
             if self.rope is not None:
                 q, k = self.rope(torch.stack((q, k)), cache.positions)  # one call: few tokens cost little, calls do
             k, v = cache.append(k, v)
         elif self.rope is not None:
-            q, k = self.rope(q), self.rope(k)
+            weights = (evens_first(project.weight, self.num_heads) for project in (self.q_proj, self.k_proj))
+            q, k = (self.rope.rotate_halves(self._split(F.linear(x, weight))) for weight in weights)
+            v = self._split(self.v_proj(x))
+        else:
+            q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if self.flash_attention:
             heads = _fused_attention(q, k, v, mask if cache is not None else None)
         else:

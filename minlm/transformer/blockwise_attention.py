@@ -1,7 +1,8 @@
 """Causal attention by plain matrix products, a block of queries at a time, for bfloat16 on a CPU.
 
 Queries of one block only meet the keys up to its end, which saves almost half of the products, and the scores of a
-block stay in the cache. torch's fused kernel needs up to twice the time there, see docs/performance.md.
+block stay in the cache. torch's fused kernel needs more than twice the time there, see docs/performance.md. Both
+passes are operators of their own for torch.compile, which would compute queries and keys again for each block.
 """
 
 import math
@@ -10,63 +11,84 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-BLOCK = 64  # queries
+SMALLEST_BLOCK = 64  # queries; blocks have up to twice as many
 
 
 def blockwise_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q kᵀ / sqrt(d_k)) v, where position i attends to positions 0 … i.
 
-    Products are in the dtype of q, the softmax is in float32. For the backward pass the weights of the softmax are
-    kept in the dtype of q.
+    Products and weights are in the dtype of q, the softmax is computed in float32. The weights are kept for the
+    backward pass.
 
     Args:
         q: queries (..., seq, d_k), any floating dtype.
         k: keys (..., seq, d_k).
-        v: values (..., seq, d_v).
+        v: values (..., seq, d_k).
 
     Returns:
-        (..., seq, d_v), of the dtype of q.
+        (..., seq, d_k), of the dtype of q.
     """
+    q = q * (1 / math.sqrt(q.shape[-1]))
+    heads: Tensor = _forward(*(x.flatten(0, -3).contiguous() for x in (q, k, v)))[0]
+    return heads.view_as(v)
+
+
+@torch.library.custom_op("minlm::causal_attention", mutates_args=())
+def _forward(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
+    """Scaled queries, keys and values (batch, seq, d_k) → the same shape, and the weights of each block."""
+    heads, all_weights = torch.empty_like(v), []
     with torch.autocast(q.device.type, enabled=False):
-        heads: Tensor = _BlockwiseAttention.apply(q, k, v)
-    return heads
+        for start, end in _blocks(q.shape[1]):
+            scores = q[:, start:end] @ k[:, :end].transpose(1, 2)  # (batch, block, end)
+            hidden = torch.ones(end - start, end - start, dtype=torch.bool, device=q.device).triu(1)
+            scores[:, :, start:].masked_fill_(hidden, -math.inf)
+            all_weights.append(torch.softmax(scores, dim=-1))
+            heads[:, start:end] = all_weights[-1] @ v[:, :end]
+    return [heads, *all_weights]
 
 
-class _BlockwiseAttention(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        scale = 1 / math.sqrt(q.shape[-1])
-        all_weights, heads = [], []
-        for start, end in _blocks(q.shape[-2]):
-            scores = (q[..., start:end, :] @ k[..., :end, :].transpose(-2, -1)).float() * scale
-            visible = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril(start)
-            weights = torch.softmax(scores.masked_fill(~visible, -math.inf), dim=-1).to(q.dtype)
-            heads.append(weights @ v[..., :end, :])
-            all_weights.append(weights)
-        ctx.save_for_backward(q, k, v, *all_weights)
-        return torch.cat(heads, dim=-2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_heads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v, *all_weights = ctx.saved_tensors
-        scale = 1 / math.sqrt(q.shape[-1])
-        grad_q = []
-        grad_k, grad_v = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
-        for (start, end), weights in zip(_blocks(q.shape[-2]), all_weights, strict=True):
-            grad = grad_heads[..., start:end, :]
-            grad_v[..., :end, :] += weights.transpose(-2, -1) @ grad
-            grad_weights = (grad @ v[..., :end, :].transpose(-2, -1)).float()
-            weighted = weights.float() * grad_weights
-            grad_scores = weighted - weights.float() * weighted.sum(dim=-1, keepdim=True)  # through the softmax
-            grad_scores = (grad_scores * scale).to(q.dtype)
-            grad_q.append(grad_scores @ k[..., :end, :])
-            grad_k[..., :end, :] += grad_scores.transpose(-2, -1) @ q[..., start:end, :]
-        return torch.cat(grad_q, dim=-2), grad_k.to(k.dtype), grad_v.to(v.dtype)
+@torch.library.custom_op("minlm::causal_attention_backward", mutates_args=())
+def _backward(
+    grad_heads: Tensor, q: Tensor, k: Tensor, v: Tensor, all_weights: list[Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    grad_q = torch.empty_like(q)
+    grad_k, grad_v = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
+    with torch.autocast(q.device.type, enabled=False):
+        for (start, end), weights in zip(_blocks(q.shape[1]), all_weights, strict=True):
+            grad = grad_heads[:, start:end]
+            grad_v[:, :end] += weights.transpose(1, 2) @ grad
+            grad_weights = grad @ v[:, :end].transpose(1, 2)
+            grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+            grad_q[:, start:end] = grad_scores @ k[:, :end]
+            grad_k[:, :end] += grad_scores.transpose(1, 2) @ q[:, start:end]
+    return grad_q, grad_k.to(k.dtype), grad_v.to(v.dtype)
 
 
 def _blocks(length: int) -> Iterator[tuple[int, int]]:
     """Start and end of each block of queries."""
-    return ((start, min(start + BLOCK, length)) for start in range(0, length, BLOCK))
+    size = -(-length // max(1, length // SMALLEST_BLOCK))
+    return ((start, min(start + size, length)) for start in range(0, length, size))
+
+
+@_forward.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
+    weights = (q.new_empty(q.shape[0], end - start, end) for start, end in _blocks(q.shape[1]))
+    return [torch.empty_like(v), *weights]
+
+
+@_backward.register_fake
+def _(grad_heads: Tensor, q: Tensor, k: Tensor, v: Tensor, all_weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: list[Tensor]) -> None:
+    ctx.save_for_backward(*inputs, *output[1:])
+
+
+def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    q, k, v, *all_weights = ctx.saved_tensors
+    return _backward(grads[0].contiguous(), q, k, v, all_weights)
+
+
+_forward.register_autograd(_gradients, setup_context=_keep)

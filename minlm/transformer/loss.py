@@ -72,24 +72,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.positions = len(targets)
         with_gradients = any(ctx.needs_input_grad)
         total = torch.zeros((), device=hidden.device)
-        grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros(weight.shape if with_gradients else (0,), device=hidden.device)
-        loss_and_gradient = _compiled() if compiled else _loss_and_gradient
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if with_gradients else None
+        grad_hidden: list[Any] = []
+        loss_and_gradients = _compiled() if compiled else _loss_and_gradients
         with torch.autocast(device, enabled=False):
             w = weight.to(dtype)
-            for h, t, grad_h in zip(
-                *(whole.chunk(chunks) for whole in (hidden.to(dtype), targets, grad_hidden)), strict=True
-            ):
-                loss, grad = loss_and_gradient(h, w, t)
+            for h, t in zip(hidden.to(dtype).chunk(chunks), targets.chunk(chunks), strict=True):
+                loss, grad_h = loss_and_gradients(h, w, t, grad_weight)
                 total += loss
-                if with_gradients:
-                    grad_h.copy_(grad @ w)
-                    if dtype == torch.float32:
-                        grad_weight.addmm_(grad.T, h)
-                    else:  # products in 16 bits, their sum over the chunks in 32
-                        grad_weight += grad.T @ h
-        if with_gradients:
-            ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
+                grad_hidden.append(grad_h)
+        if grad_weight is not None:
+            ctx.save_for_backward(torch.cat(grad_hidden).to(hidden.dtype), grad_weight.to(weight.dtype))
         return total / ctx.positions
 
     @staticmethod
@@ -100,19 +93,29 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None
 
 
-def _loss_and_gradient(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Summed loss, and its gradient by the logits, softmax - one-hot, in the dtype of `hidden`."""
+def _loss_and_gradients(
+    hidden: Tensor, weight: Tensor, targets: Tensor, grad_weight: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Summed loss and its gradient by `hidden`; that by `weight` is added to `grad_weight` (None: no gradients)."""
     logits = (hidden @ weight.T).float()  # (positions, vocab); from here on in place
     targets = targets.unsqueeze(-1)
     largest = logits.amax(-1, keepdim=True)
     of_target = logits.gather(-1, targets) - largest
     exponentials = logits.sub_(largest).exp_()
     sums = exponentials.sum(-1, keepdim=True)
-    gradient = exponentials.div_(sums)
-    gradient.scatter_add_(-1, targets, torch.full_like(of_target, -1.0))
-    return (sums.log() - of_target).sum(), gradient.to(hidden.dtype)
+    loss = (sums.log() - of_target).sum()
+    if grad_weight is None:
+        return loss, None
+    # By the logits: softmax - one-hot. Where the one is, it is taken off before 16 bits lose what is left.
+    gradient = exponentials.mul_(1 / sums).to(hidden.dtype)
+    gradient.scatter_(-1, targets, (of_target.exp() / sums - 1).to(hidden.dtype))
+    if hidden.dtype == torch.float32:
+        grad_weight.addmm_(gradient.T, hidden)
+    else:  # products in 16 bits, their sum over the chunks in 32
+        grad_weight += gradient.T @ hidden
+    return loss, gradient @ weight
 
 
 @functools.cache
-def _compiled() -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    return torch.compile(_loss_and_gradient)
+def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | None]]:
+    return torch.compile(_loss_and_gradients)

@@ -160,7 +160,10 @@ class TransformerLM(nn.Module):
         if longest > context_length:
             raise MinlmError(f"a sequence of {longest} tokens is longer than the model's context of {context_length}.")
 
-        x = self.token_embeddings(token_ids)  # (batch, seq, d_model)
+        return self.transform(self.token_embeddings(token_ids), mask, cache)
+
+    def transform(self, x: Tensor, mask: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """What is between the embeddings and the head: (batch, seq, d_model) → the same shape."""
         for index, layer in enumerate(self.layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, x, mask, use_reentrant=False)
@@ -198,9 +201,11 @@ class LanguageModelLoss(nn.Module):
         super().__init__()
         self.model = model
         self.compiled = compiled
-        self.hidden_states = torch.compile(model.hidden_states) if compiled else model.hidden_states
+        self.transform = torch.compile(model.transform) if compiled else model.transform
 
     def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
         """Ids and targets (batch, seq) → mean nats per token."""
-        hidden = self.hidden_states(token_ids)
+        length = token_ids.shape[-1]
+        # The embeddings stay out of what is compiled: torch.compile adds their gradients up one by one.
+        hidden = self.transform(self.model.token_embeddings(token_ids), self.model.causal_mask[:length, :length])
         return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from minlm.errors import MinlmError
 from minlm.transformer import MultiHeadSelfAttention, RotaryPositionalEmbedding, scaled_dot_product_attention
+from minlm.transformer.attention import evens_first
 
 
 def test_rope_multiplies_interleaved_pairs_by_a_complex_unit():
@@ -50,6 +51,19 @@ def test_rope_keeps_dtype_and_stays_out_of_checkpoints():
     rope = RotaryPositionalEmbedding(10000.0, 8, 4)
     assert rope(torch.randn(4, 8, dtype=torch.bfloat16)).dtype == torch.bfloat16
     assert rope.state_dict() == {}
+
+
+def test_rope_of_halves_is_that_of_pairs_in_another_order():
+    rope = RotaryPositionalEmbedding(10000.0, 8, 32)
+    x = torch.randn(2, 3, 20, 8)
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    torch.testing.assert_close(rope.rotate_halves(x[..., order]), rope(x)[..., order])
+
+
+def test_evens_first_orders_the_rows_of_each_head():
+    weight = torch.arange(12.0).unsqueeze(1).expand(12, 5)
+    ordered = evens_first(weight, num_heads=2)
+    assert ordered[:, 0].tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
 
 
 def test_rope_needs_an_even_dimension():

@@ -1,0 +1,56 @@
+"""Attention by blocks of queries against torch's kernel."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minlm.transformer import blockwise_attention
+from minlm.transformer.blockwise_attention import blockwise_causal_attention
+
+LENGTHS = [1, 63, 96, 127, 128, 131, 300]  # one block, blocks of equal size, a last one that is smaller
+
+
+def heads_and_gradients(attention, q: Tensor, k: Tensor, v: Tensor, grad: Tensor) -> list[Tensor]:
+    inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+    heads = attention(*inputs)
+    heads.backward(grad)
+    return [heads.detach(), *(x.grad for x in inputs)]
+
+
+def sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_equals_torch(length):
+    inputs = torch.randn(4, 2, 3, length, 8).unbind()
+    for ours, theirs in zip(
+        heads_and_gradients(blockwise_causal_attention, *inputs), heads_and_gradients(sdpa, *inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_bfloat16_is_as_exact_as_torchs_kernel_in_bfloat16():
+    inputs = torch.randn(4, 2, 3, 200, 32).unbind()
+    exact = heads_and_gradients(sdpa, *inputs)
+    rounded = [x.bfloat16() for x in inputs]
+    errors = [
+        [(got.float() - want).abs().mean() for got, want in zip(heads_and_gradients(way, *rounded), exact, strict=True)]
+        for way in (blockwise_causal_attention, sdpa)
+    ]
+    for ours, theirs in zip(*errors, strict=True):
+        assert ours < 1.5 * theirs
+
+
+def test_transposed_inputs_and_a_gradient_that_is_not_contiguous():
+    inputs = [x.transpose(1, 2) for x in torch.randn(4, 2, 70, 3, 8).unbind()]
+    for ours, theirs in zip(
+        heads_and_gradients(blockwise_causal_attention, *inputs), heads_and_gradients(sdpa, *inputs), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_operator_is_what_torch_compile_is_told_about_it():
+    inputs = torch.randn(3, 2, 130, 8, requires_grad=True).unbind()
+    torch.library.opcheck(blockwise_attention._forward, inputs)
