@@ -53,7 +53,7 @@ def _model_flags(group: Any) -> None:
     group.add_argument("--d_ff", type=int, default=1344, help="inner width of the feed-forward network")
     group.add_argument("--rope_theta", type=float, default=10000.0, help="base of RoPE's wavelengths")
     group.add_argument("--embedding_std", type=float, default=1.0, help="standard deviation of the first embeddings")
-    group.add_argument("--flash_attention", action="store_true", help="torch's fused attention kernel")
+    group.add_argument("--flash_attention", action="store_true", help="a fused attention kernel")
     group.add_argument("--disable_rmsnorm", action="store_true", help="ablation: no normalization")
     group.add_argument("--post_norm", action="store_true", help="ablation: normalize behind each sublayer")
     group.add_argument("--no_rope", action="store_true", help="ablation: no positions")

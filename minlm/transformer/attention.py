@@ -96,7 +96,8 @@ class MultiHeadSelfAttention(nn.Module):
         d_model: dimension of a position's vector, divisible by `num_heads`.
         num_heads: number of heads.
         rope: rotates queries and keys; without it positions are not told apart (an ablation).
-        flash_attention: use torch's fused kernel instead of `scaled_dot_product_attention` here.
+        flash_attention: use torch's fused kernel instead of `scaled_dot_product_attention` here, or, for bfloat16 on a
+            CPU, `blockwise_causal_attention`.
 
     Raises:
         MinlmError: d_model is not divisible by num_heads.
@@ -153,9 +154,9 @@ class MultiHeadSelfAttention(nn.Module):
 
 
 def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """torch's kernel; without a mask, causal."""
+    """torch's kernel, where it is fast; without a mask, causal."""
     if mask is None and q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        return blockwise_causal_attention(q, k, v)  # the kernel is slow there
+        return blockwise_causal_attention(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 

@@ -18,11 +18,11 @@ SMALLEST_BLOCK = 64  # queries; blocks have up to twice as many
 def blockwise_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q kᵀ / sqrt(d_k)) v, where position i attends to positions 0 … i.
 
-    Products and weights are in the dtype of q, the softmax is computed in float32. The weights are kept for the
-    backward pass.
+    Scores are rounded to the dtype of q, as in the written-out form; the softmax of them is computed in float32. The
+    weights, about seq² / 2 numbers for each head, are kept for the backward pass.
 
     Args:
-        q: queries (..., seq, d_k), any floating dtype.
+        q: queries (..., seq, d_k), bfloat16 or float32, with at least one leading dimension and one position.
         k: keys (..., seq, d_k).
         v: values (..., seq, d_k).
 
@@ -30,21 +30,23 @@ def blockwise_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         (..., seq, d_k), of the dtype of q.
     """
     q = q * (1 / math.sqrt(q.shape[-1]))
-    heads: Tensor = _forward(*(x.flatten(0, -3).contiguous() for x in (q, k, v)))[0]
+    heads: Tensor = _forward(*(x.flatten(0, -3).contiguous() for x in (q, k, v)), torch.is_grad_enabled())[0]
     return heads.view_as(v)
 
 
 @torch.library.custom_op("minlm::causal_attention", mutates_args=())
-def _forward(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
-    """Scaled queries, keys and values (batch, seq, d_k) → the same shape, and the weights of each block."""
+def _forward(q: Tensor, k: Tensor, v: Tensor, keep: bool) -> list[Tensor]:
+    """Scaled queries, keys and values (batch, seq, d_k) → the same shape, and, to `keep`, the weights of each block."""
     heads, all_weights = torch.empty_like(v), []
     with torch.autocast(q.device.type, enabled=False):
         for start, end in _blocks(q.shape[1]):
             scores = q[:, start:end] @ k[:, :end].transpose(1, 2)  # (batch, block, end)
             hidden = torch.ones(end - start, end - start, dtype=torch.bool, device=q.device).triu(1)
             scores[:, :, start:].masked_fill_(hidden, -math.inf)
-            all_weights.append(torch.softmax(scores, dim=-1))
-            heads[:, start:end] = all_weights[-1] @ v[:, :end]
+            weights = torch.softmax(scores, dim=-1)
+            heads[:, start:end] = weights @ v[:, :end]
+            if keep:
+                all_weights.append(weights)
     return [heads, *all_weights]
 
 
@@ -72,8 +74,9 @@ def _blocks(length: int) -> Iterator[tuple[int, int]]:
 
 
 @_forward.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor) -> list[Tensor]:
-    weights = (q.new_empty(q.shape[0], end - start, end) for start, end in _blocks(q.shape[1]))
+def _(q: Tensor, k: Tensor, v: Tensor, keep: bool) -> list[Tensor]:
+    blocks = _blocks(q.shape[1]) if keep else iter(())
+    weights = (q.new_empty(q.shape[0], end - start, end) for start, end in blocks)
     return [torch.empty_like(v), *weights]
 
 
@@ -82,13 +85,14 @@ def _(grad_heads: Tensor, q: Tensor, k: Tensor, v: Tensor, all_weights: list[Ten
     return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: list[Tensor]) -> None:
-    ctx.save_for_backward(*inputs, *output[1:])
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
+    ctx.set_materialize_grads(False)  # of the weights there are none
+    ctx.save_for_backward(*inputs[:3], *output[1:])
 
 
-def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
     q, k, v, *all_weights = ctx.saved_tensors
-    return _backward(grads[0].contiguous(), q, k, v, all_weights)
+    return *_backward(grads[0].contiguous(), q, k, v, all_weights), None
 
 
 _forward.register_autograd(_gradients, setup_context=_keep)

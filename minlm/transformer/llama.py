@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from minlm.errors import MinlmError
+from minlm.transformer.attention import evens_first
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import RMSNorm
 
@@ -81,7 +82,6 @@ def llama_weights(model: TransformerLM) -> dict[str, Tensor]:
             _, index, part = part.split(".", 2)
             prefix = f"model.layers.{index}."
         if part in ("attn.q_proj", "attn.k_proj"):
-            pairs = tensor.unflatten(0, (num_heads, -1, 2))  # (heads, d_k / 2, 2, d_model)
-            tensor = pairs.transpose(1, 2).flatten(0, 2)
+            tensor = evens_first(tensor, num_heads)
         weights[f"{prefix}{NAMES[part]}.weight"] = tensor.float().cpu().contiguous()
     return weights

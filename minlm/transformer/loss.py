@@ -50,7 +50,7 @@ def linear_cross_entropy(
         weight: (vocab, d_model), of the output layer.
         targets: integer ids (...), below vocab.
         max_logits: about so many in one chunk (default: what suits the device).
-        compiled: use torch.compile for the softmax and its gradient.
+        compiled: use torch.compile for what happens to a chunk.
 
     Returns:
         A scalar, float32, in nats; the softmax is computed in float32.

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import checkpoint
 
 from minlm.errors import MinlmError
@@ -14,6 +15,13 @@ from minlm.transformer.attention import MultiHeadSelfAttention, RotaryPositional
 from minlm.transformer.cache import KeyValueCache, LayerCache
 from minlm.transformer.loss import linear_cross_entropy
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
+
+# torch.compile keeps some of what it could compute again from its neighbors, because a GPU would have to wait for it.
+KEEP_LESS = {
+    "ban_recompute_used_far_apart": False,
+    "ban_recompute_long_fusible_chains": False,
+    "ban_recompute_materialized_backward": False,
+}
 
 
 class TransformerBlock(nn.Module):
@@ -69,7 +77,7 @@ class TransformerLM(nn.Module):
         num_heads: number of attention heads in each.
         d_ff: inner dimension of the feed-forward part; 8/3 · d_model is usual.
         rope_theta: base of RoPE's wavelengths.
-        flash_attention: torch's fused attention kernel instead of the explicit one; the same result.
+        flash_attention: a fused attention kernel instead of the explicit one, see `MultiHeadSelfAttention`.
         disable_rmsnorm: ablation, no norms.
         post_norm: ablation, norms behind the additions (and so no final norm).
         no_rope: ablation, no positions.
@@ -154,13 +162,21 @@ class TransformerLM(nn.Module):
 
     def hidden_states(self, token_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """`forward` without the head: (batch, seq) → (batch, seq, d_model)."""
-        length, context_length = token_ids.shape[-1], self.config["context_length"]
+        mask = self.mask(token_ids.shape[-1], cache)
+        return self.transform(self.token_embeddings(token_ids), mask, cache)
+
+    def mask(self, length: int, cache: KeyValueCache | None = None) -> Tensor:
+        """Which positions `length` new tokens attend to, see `MultiHeadSelfAttention`.
+
+        Raises:
+            MinlmError: there are more than the context holds.
+        """
+        context_length = self.config["context_length"]
         mask = self.causal_mask[:length, :length] if cache is None else cache.begin(length)
         longest = length if cache is None else mask.shape[-1]
         if longest > context_length:
             raise MinlmError(f"a sequence of {longest} tokens is longer than the model's context of {context_length}.")
-
-        return self.transform(self.token_embeddings(token_ids), mask, cache)
+        return mask
 
     def transform(self, x: Tensor, mask: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """What is between the embeddings and the head: (batch, seq, d_model) → the same shape."""
@@ -205,7 +221,8 @@ class LanguageModelLoss(nn.Module):
 
     def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
         """Ids and targets (batch, seq) → mean nats per token."""
-        length = token_ids.shape[-1]
         # The embeddings stay out of what is compiled: torch.compile adds their gradients up one by one.
-        hidden = self.transform(self.model.token_embeddings(token_ids), self.model.causal_mask[:length, :length])
+        x, mask = self.model.token_embeddings(token_ids), self.model.mask(token_ids.shape[-1])
+        with functorch_config.patch(KEEP_LESS if self.compiled and x.device.type == "cpu" else {}):
+            hidden = self.transform(x, mask)
         return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._functorch import config as functorch_config
 
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
@@ -29,8 +28,6 @@ from minlm.transformer.run_state import RunState
 from minlm.transformer.settings import TrainingSettings
 from minlm.transformer.stop_signals import Interrupted, StopSignals
 
-# Of what torch.compile would keep for the backward pass; the rest is computed again, which takes no longer on a CPU.
-SAVED_ACTIVATIONS = 0.9
 LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
 
 
@@ -87,8 +84,6 @@ class Trainer:
         )
         flops = self.steps * settings.batch_size * self.context_length * self.model.flops_per_token()
         self.compiled = resolve_compile(settings.compile, device, flops / self.processes.count)
-        if self.compiled and device.type == "cpu":
-            functorch_config.activation_memory_budget = SAVED_ACTIVATIONS
         self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
         self.step = 0
         self.rows: list[Row] = []

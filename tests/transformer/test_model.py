@@ -6,6 +6,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from minlm.errors import MinlmError
 from minlm.transformer import AdamW, TransformerLM, cross_entropy_loss
+from minlm.transformer.model import LanguageModelLoss
 from minlm.transformer.modules import RMSNorm
 
 SHAPE = {"vocab_size": 61, "context_length": 24, "d_model": 32, "num_layers": 3, "num_heads": 4, "d_ff": 40}
@@ -21,6 +22,12 @@ def make_ids(batch: int = 3) -> torch.Tensor:
     return torch.randint(0, 61, (batch, 24), generator=torch.Generator().manual_seed(2))
 
 
+def halves(weight: torch.Tensor, config: dict) -> torch.Tensor:
+    """The rows of a projection of queries or keys in Llama's order."""
+    d_k = config["d_model"] // config["num_heads"]
+    return weight.view(config["num_heads"], d_k // 2, 2, -1).transpose(1, 2).reshape(weight.shape)
+
+
 def as_llama(model: TransformerLM) -> LlamaForCausalLM:
     """The same weights in transformers' Llama, whose RoPE pairs coordinate i with i + d_k/2 instead of 2i with 2i+1."""
     config = model.config
@@ -32,10 +39,6 @@ def as_llama(model: TransformerLM) -> LlamaForCausalLM:
             rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
         )
     ).eval()  # fmt: skip
-
-    def halves(weight: torch.Tensor) -> torch.Tensor:
-        d_k = config["d_model"] // config["num_heads"]
-        return weight.view(config["num_heads"], d_k // 2, 2, -1).transpose(1, 2).reshape(weight.shape)
 
     ours = model.state_dict()
     theirs = {
@@ -52,7 +55,7 @@ def as_llama(model: TransformerLM) -> LlamaForCausalLM:
         }.items():  # fmt: skip
             weight = ours[f"layers.{i}.{our_name}.weight"]
             theirs[f"model.layers.{i}.{their_name}.weight"] = (
-                halves(weight) if "q_p" in our_name or "k_p" in our_name else weight
+                halves(weight, config) if "q_p" in our_name or "k_p" in our_name else weight
             )
     llama.load_state_dict(theirs)
     return llama
@@ -76,6 +79,16 @@ def test_logits_and_gradients_are_llamas(flash_attention):
         (model.layers[2].attn.v_proj.weight, "model.layers.2.self_attn.v_proj.weight"),
     ]:
         torch.testing.assert_close(ours.grad, gradients[theirs], atol=1e-5, rtol=1e-4)
+    for name in ("q_proj", "k_proj"):
+        ours = halves(getattr(model.layers[1].attn, name).weight.grad, model.config)
+        torch.testing.assert_close(ours, gradients[f"model.layers.1.self_attn.{name}.weight"], atol=1e-5, rtol=1e-4)
+
+
+def test_the_training_loss_refuses_sequences_that_are_too_long():
+    model = make_model(no_rope=True, flash_attention=True)
+    ids = torch.zeros(1, model.config["context_length"] + 1, dtype=torch.int64)
+    with pytest.raises(MinlmError, match="longer than the model's context"):
+        LanguageModelLoss(model, compiled=False)(ids, ids)
 
 
 @pytest.mark.parametrize("switch", [None, *ABLATIONS, "flash_attention"])
