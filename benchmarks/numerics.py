@@ -22,6 +22,7 @@ WAYS = {
     "fast, float32": {},
     "fast, float32, compiled": {"compile": "on"},
     "fast, bfloat16": {"dtype": "bfloat16"},
+    "fast, bfloat16, compiled": {"dtype": "bfloat16", "compile": "on"},
 }
 WINDOW = 10  # steps averaged in the picture
 
