@@ -131,17 +131,16 @@ class MultiHeadSelfAttention(nn.Module):
             mask: the causal mask (seq, seq), if the caller has it at hand; with a cache, the mask it gave.
             cache: keys and values of earlier positions, which x continues.
         """
-        if cache is not None:
-            q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
-            if self.rope is not None:
-                q, k = self.rope(torch.stack((q, k)), cache.positions)  # one call: few tokens cost little, calls do
-            k, v = cache.append(k, v)
-        elif self.rope is not None:
+        if cache is None and self.rope is not None:
             weights = (evens_first(project.weight, self.num_heads) for project in (self.q_proj, self.k_proj))
             q, k = (self.rope.rotate_halves(self._split(F.linear(x, weight))) for weight in weights)
             v = self._split(self.v_proj(x))
-        else:
+        else:  # for few tokens, rows in another order would cost more than they save
             q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
+        if cache is not None:
+            if self.rope is not None:
+                q, k = self.rope(torch.stack((q, k)), cache.positions)  # one call: few tokens cost little, calls do
+            k, v = cache.append(k, v)
         if self.flash_attention:
             heads = _fused_attention(q, k, v, mask if cache is not None else None)
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SMALLEST_BLOCK = 64  # queries; blocks have up to twice as many
+SMALLEST_BLOCK = 64  # queries; blocks have up to twice as many, or the whole sequence if it is shorter
 
 
 def blockwise_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -54,6 +54,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, keep: bool) -> list[Tensor]:
 def _backward(
     grad_heads: Tensor, q: Tensor, k: Tensor, v: Tensor, all_weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the scaled queries, the keys and the values; those of keys and values gather in float32."""
     grad_q = torch.empty_like(q)
     grad_k, grad_v = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
     with torch.autocast(q.device.type, enabled=False):

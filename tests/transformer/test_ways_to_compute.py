@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minlm.transformer.loss import _compiled
+from minlm.transformer.loss import _compiled, cross_entropy_loss, linear_cross_entropy
 from minlm.transformer.settings import TrainingSettings
 from minlm.transformer.trainer import Trainer
 
@@ -70,6 +70,22 @@ def only_traced(monkeypatch):
 def test_equal_gradients_traced_for_the_compiler(expected, only_traced, flash_attention, dtype):
     found = gradients(flash_attention, compile="on", grad_accum_steps=2, dtype=dtype)
     assert (found - expected).norm() < {"float32": 1e-5, "bfloat16": 2e-2}[dtype] * expected.norm()
+
+
+@pytest.mark.parametrize("with_gradients", [False, True])
+def test_compiled_loss_of_unequal_chunks(only_traced, with_gradients):
+    hidden, weight = torch.randn(10, 8), torch.randn(61, 8)
+    targets = torch.randint(0, 61, (10,))
+    found, expected = [], []
+    for results, loss_of in [
+        (found, lambda h, w: linear_cross_entropy(h, w, targets, max_logits=200, compiled=True)),  # 3 + 3 + 3 + 1
+        (expected, lambda h, w: cross_entropy_loss(h @ w.T, targets)),
+    ]:
+        inputs = [x.clone().requires_grad_(with_gradients) for x in (hidden, weight)]
+        results.append(loss_of(*inputs))
+        if with_gradients:
+            results.extend(torch.autograd.grad(results[0], inputs))
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.slow
