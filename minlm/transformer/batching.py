@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from minlm.errors import MinlmError
+from minlm.transformer.device import move
 
 DTYPES = ("uint16", "uint32", "int32", "int64")
 SCAN_BLOCK = 1 << 22  # token ids checked at a time
@@ -170,8 +171,5 @@ def evaluation_batches(
 
 
 def _to_device(windows: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    tokens = torch.from_numpy(windows.astype(np.int64))  # (batch, context + 1)
-    if torch.device(device).type == "cuda":
-        tokens = tokens.pin_memory()  # lets the copy overlap with what the device is still doing
-    tokens = tokens.to(device, non_blocking=True)
+    tokens = move(torch.from_numpy(windows.astype(np.int64)), device)  # (batch, context + 1)
     return tokens[:, :-1], tokens[:, 1:]

@@ -47,7 +47,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Tr
 
     Raises:
         MinlmError: the file is missing, damaged, holds code, is not a model of ours, or its weights do not fit its
-            shape.
+            shape or are not finite.
     """
     contents = load_tensors(path)
     missing = [key for key in MODEL_KEYS if not isinstance(contents, dict) or key not in contents]
@@ -61,6 +61,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Tr
         raise MinlmError(
             f"{path}: the weights do not fit the shape stated with them ({reason}). Train again."
         ) from error
+    if name := model.spoiled_weight():
+        raise MinlmError(f"{path}: the weight {name} holds NaN or infinite values. Train again, with a lower lr_max.")
     return model.to(device), {key: contents[key] for key in ("iteration", "tokenizer", "training")}
 
 

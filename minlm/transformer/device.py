@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from minlm.errors import MinlmError
 
@@ -42,6 +43,16 @@ def resolve_device(name: str | None = None) -> torch.device:
     if not available[device.type]:
         raise MinlmError(f"--device {name}: this machine has none that torch can use; try --device cpu.")
     return device
+
+
+def move(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of the CPU on `device`; with CUDA, nothing waits for the copy.
+
+    Elsewhere it is waited for: MPS may read the source after it is gone (pytorch/pytorch#139550).
+    """
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # overlaps with what the device is still doing
 
 
 def set_threads(count: int | None) -> None:

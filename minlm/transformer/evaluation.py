@@ -36,17 +36,20 @@ def validation_loss(
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
     Deterministic, and every token but the first counts once. `dtype` is the precision of matrix products,
-    see `device.autocast`; the sum is kept in float64. Several processes share the windows.
+    see `device.autocast`; the sum is in float64, on the CPU. Several processes share the windows.
     """
     processes = processes or Processes()
-    total = torch.zeros((), dtype=torch.float64)
+    losses, counts = [], []  # of each batch; read at the end, so that nothing waits for the device in between
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
         batches = evaluation_batches(dataset, batch_size, context_length, device)
         for inputs, targets in itertools.islice(batches, processes.rank, None, processes.count):
-            total += model.loss(inputs, targets).double().cpu() * targets.numel()
+            losses.append(model.loss(inputs, targets))
+            counts.append(targets.numel())
+        values = torch.stack(losses).tolist() if losses else []  # more processes than batches
     model.train(was_training)
+    total = torch.tensor(sum(loss * count for loss, count in zip(values, counts, strict=True)), dtype=torch.float64)
     return float(processes.sum(total)) / (len(dataset) - 1)
 
 

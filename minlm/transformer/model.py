@@ -182,7 +182,8 @@ class TransformerLM(nn.Module):
         """What is between the embeddings and the head: (batch, seq, d_model) → the same shape."""
         for index, layer in enumerate(self.layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, mask, use_reentrant=False)
+                # There is no randomness to repeat; torch.mps lacks what would save its state.
+                x = checkpoint(layer, x, mask, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(x, mask, None if cache is None else cache.layers[index])
         return self.ln_final(x)
@@ -199,6 +200,13 @@ class TransformerLM(nn.Module):
     def num_parameters(self) -> int:
         """How many numbers training adjusts, embeddings included."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def spoiled_weight(self) -> str | None:
+        """The name of a weight that holds a NaN or an infinity; None if all are finite. Waits for the device once."""
+        weights = dict(self.named_parameters())
+        extremes = torch.stack([torch.stack(weight.detach().aminmax()) for weight in weights.values()])
+        finite = extremes.isfinite().all(dim=1).tolist()
+        return next((name for name, good in zip(weights, finite, strict=True) if not good), None)
 
     def flops_per_token(self) -> int:
         """Floating-point operations of training on one token, forward and backward (Chowdhery et al. 2022, appendix B).

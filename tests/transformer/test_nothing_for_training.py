@@ -60,7 +60,7 @@ def test_the_loss_without_gradients_is_one_product_per_chunk(without_gradients, 
 
 @pytest.mark.parametrize(("flash_attention", "dtype"), [(False, "float32"), (True, "bfloat16")])
 def test_a_validation_batch_is_a_forward_pass(flash_attention, dtype):
-    """Every weight and the two products of attention once; what recomputes or keeps for a backward pass is not called."""
+    """Every weight and the two products of attention once; nothing is kept or computed again for a backward pass."""
     model = TransformerLM(**MODEL, flash_attention=flash_attention)
     model.gradient_checkpointing = True
     tokens = np.arange(4 * 130 + 1) % 61
