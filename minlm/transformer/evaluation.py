@@ -80,7 +80,8 @@ def evaluate(
         iteration: training step of the model, copied into the result.
 
     Raises:
-        MinlmError: the text is missing or empty, or the predicted tokens stand for no text at all.
+        MinlmError: the text is missing or empty, the predicted tokens stand for no text at all, or the loss is not
+            finite.
     """
     if batch_size < 1:
         raise MinlmError(f"the batch size must be at least 1, not {batch_size}.")
@@ -93,9 +94,11 @@ def evaluate(
     if num_bytes == 0:
         raise MinlmError("the validation tokens stand for no text, only special tokens; check the tokens file.")
     nats = validation_loss(model, tokens, model.config["context_length"], batch_size, device, dtype)
+    if not math.isfinite(nats):
+        raise MinlmError(f"the model's loss on these tokens is {nats}. Train it again, with a lower lr_max.")
     return {
         "nats_per_token": nats,
-        "perplexity": math.exp(nats),
+        "perplexity": math.exp(nats) if nats < 709 else math.inf,  # beyond what a float holds
         "bits_per_byte": nats * predicted / math.log(2) / num_bytes,
         "tokens": predicted,
         "bytes": num_bytes,

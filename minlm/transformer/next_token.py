@@ -6,7 +6,6 @@ from torch import Tensor
 
 from minlm.transformer.device import move
 
-
 NO_TOKEN = -1
 
 

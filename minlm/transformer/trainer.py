@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ class Trainer:
         """Train to the end; the rows of the metrics.
 
         Raises:
-            MinlmError: the loss is no longer a number.
+            MinlmError: the loss, a gradient or a weight is no longer a finite number.
             Interrupted: SIGTERM or SIGINT arrived; the state is saved.
         """
         log.info(self.description())
@@ -124,6 +124,7 @@ class Trainer:
                     if self.row_is_due():
                         self.add_row(signals)
                     if self.step == self.steps:
+                        self.check_weights()
                         return self.rows
                     self.train_step()
                     self.stop_together(signals)
@@ -198,16 +199,26 @@ class Trainer:
         first = self.step - len(values) + 1
         for step, (loss, norm) in enumerate(values, first):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
-                saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
-                raise MinlmError(
-                    f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
-                    "max_grad_norm."
+                self.give_up(
+                    f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}", step
                 )
         self.unseen.clear()
         for loss, norm in values:
             self.loss_sum, self.grad_norm = self.loss_sum + loss, norm
         return sum(loss for loss, _ in values) / len(values)
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not finite: the last update can spoil them without a loss that shows it."""
+        if name := self.model.spoiled_weight():
+            self.give_up(f"weight {name} became NaN or infinite", self.step)
+
+    def give_up(self, what: str, step: int) -> NoReturn:
+        """The run has diverged: say where, and keep the state from before."""
+        saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
+        raise MinlmError(
+            f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
+            "max_grad_norm."
+        )
 
     def row_is_due(self) -> bool:
         """Whether the metrics lack a row of this step."""
@@ -226,6 +237,8 @@ class Trainer:
                 self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype,
                 self.processes,
             )  # fmt: skip
+        if not math.isfinite(val_loss):
+            self.give_up(f"validation loss became {val_loss}", self.step)
         bits_per_byte = None
         if self.valid_bytes:
             bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
@@ -256,6 +269,7 @@ class Trainer:
     def save(self) -> None:
         """Begin to write the state, unless it is spoiled."""
         self.look()
+        self.check_weights()
         if self.state is None:
             return
         self.state.save(

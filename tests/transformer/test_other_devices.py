@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from small_runs import MODEL, make_settings
 from stand_in import DEVICE, StandIn, operators_of_mps
 
