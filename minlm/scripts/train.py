@@ -78,7 +78,7 @@ def _training_flags(group: Any) -> None:
     )  # fmt: skip
     group.add_argument(
         "--compile", choices=["auto", "on", "off"], default="auto",
-        help="with torch.compile; auto does where the run is long enough to pay for it",
+        help="with torch.compile; auto does where the run is long enough to pay for it, unless it fails",
     )  # fmt: skip
     group.add_argument("--grad_accum_steps", type=int, default=1, help="parts of a batch computed one after the other")
     group.add_argument("--gradient_checkpointing", action="store_true", help="less memory, about a third slower")

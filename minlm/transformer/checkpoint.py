@@ -6,7 +6,7 @@
     model_config       all constructor arguments of `TransformerLM`, so a reader needs no flags
     iteration          training steps behind it
     tokenizer          fingerprint of the tokenizer whose ids it speaks, or None
-    training           the training settings
+    training           the training settings, with the precision and the compilation (on, off) that "auto" chose
 """
 
 import pickle

@@ -22,6 +22,8 @@ KEEP_LESS = {
     "ban_recompute_long_fusible_chains": False,
     "ban_recompute_materialized_backward": False,
 }
+# The backward pass is compiled with the first forward pass, so that all that can fail fails there (torch >= 2.8).
+AT_ONCE = {name: True for name in ("force_non_lazy_backward_lowering",) if hasattr(functorch_config, name)}
 
 
 class TransformerBlock(nn.Module):
@@ -227,10 +229,15 @@ class LanguageModelLoss(nn.Module):
         self.compiled = compiled
         self.transform = torch.compile(model.transform) if compiled else model.transform
 
+    def stop_compiling(self) -> None:
+        """From now on compute without torch.compile."""
+        self.compiled, self.transform = False, self.model.transform
+
     def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
         """Ids and targets (batch, seq) → mean nats per token."""
         # The embeddings stay out of what is compiled: torch.compile adds their gradients up one by one.
         x, mask = self.model.token_embeddings(token_ids), self.model.mask(token_ids.shape[-1])
-        with functorch_config.patch(KEEP_LESS if self.compiled and x.device.type == "cpu" else {}):
+        options = {} if not self.compiled else AT_ONCE | KEEP_LESS if x.device.type == "cpu" else AT_ONCE
+        with functorch_config.patch(options):
             hidden = self.transform(x, mask)
         return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)

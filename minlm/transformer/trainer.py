@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
 from minlm.transformer.batching import Tokens, batch_at
-from minlm.transformer.device import autocast, resolve_compile, resolve_dtype
+from minlm.transformer.computation import Computation
+from minlm.transformer.device import autocast
 from minlm.transformer.evaluation import validation_loss
 from minlm.transformer.metrics import Row, now, write_metrics
 from minlm.transformer.model import LanguageModelLoss, TransformerLM
@@ -64,7 +65,6 @@ class Trainer:
         self.on_row: Callable[[Row], None] = lambda row: None
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
-        self.dtype = resolve_dtype(settings.dtype, device)
         self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
         if settings.batch_size % self.parts:
             raise MinlmError(
@@ -83,7 +83,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         flops = self.steps * settings.batch_size * self.context_length * self.model.flops_per_token()
-        self.compiled = resolve_compile(settings.compile, device, flops / self.processes.count)
+        self.how = Computation(settings, device, flops)
         self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
         self.step = 0
         self.rows: list[Row] = []
@@ -100,6 +100,7 @@ class Trainer:
         self.step, self.rows = saved["iteration"], saved["rows"]
         self.elapsed_before, self.since_row_before = saved["elapsed_s"], saved["since_row_s"]
         self.loss_sum, self.grad_norm = saved["loss_sum"], saved["grad_norm"]
+        self.how.continue_from(saved.get("computed"))
 
     def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
         """Call `on_row` with each row of the metrics, those of the interrupted run first."""
@@ -146,8 +147,7 @@ class Trainer:
             f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
             f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
             f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
-            f"{torch.get_num_threads()} threads; {str(self.dtype).removeprefix('torch.')}, "
-            f"{'compiled' if self.compiled else 'not compiled'}, {attention} attention{accumulation}"
+            f"{torch.get_num_threads()} threads; {self.how}, {attention} attention{accumulation}"
         )
 
     def stop_together(self, signals: StopSignals) -> None:
@@ -162,7 +162,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self.loss is None:
-            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.compiled), self.device)
+            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.how.compiled), self.device)
         loss = torch.zeros((), device=self.device)
         for part in range(settings.grad_accum_steps):
             inputs, targets = batch_at(
@@ -171,8 +171,8 @@ class Trainer:
             )  # fmt: skip
             last = part == settings.grad_accum_steps - 1
             with nullcontext() if last else self.processes.without_sharing(self.loss):
-                with autocast(self.device, self.dtype):
-                    part_loss = self.loss(inputs, targets) / settings.grad_accum_steps
+                with autocast(self.device, self.how.dtype):
+                    part_loss = self.how.loss(self.loss, inputs, targets, self.processes) / settings.grad_accum_steps
                 part_loss.backward()
             loss += part_loss.detach()
         grad_norm = gradient_clipping(self.model.parameters(), settings.max_grad_norm)
@@ -234,8 +234,8 @@ class Trainer:
         # Of several processes none may leave alone what they do together.
         with signals.raising() if self.processes.count == 1 else nullcontext():
             val_loss = validation_loss(
-                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype,
-                self.processes,
+                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device,
+                self.how.dtype, self.processes,
             )  # fmt: skip
         if not math.isfinite(val_loss):
             self.give_up(f"validation loss became {val_loss}", self.step)
@@ -275,6 +275,7 @@ class Trainer:
         self.state.save(
             {
                 "iteration": self.step,
+                "computed": self.how.record(),
                 "model_state_dict": self.model.state_dict(),
                 "optimizer_state_dict": self.optimizer.state_dict(),
                 "rows": self.rows,

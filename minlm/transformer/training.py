@@ -95,7 +95,9 @@ def train(
         rows = trainer.run()
         if state is None:
             return rows
-        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated())
+        computed = trainer.how.record()
+        training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # not "auto"
+        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
         if log_csv is not None:
             write_metrics(log_csv, rows)
         if plot_dir is not None:

@@ -78,12 +78,7 @@ def test_processes_of_torchrun_share_the_threads(monkeypatch):
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def one_thread(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-
-
-def test_long_runs_are_compiled_where_a_compiler_is(one_thread, monkeypatch, tmp_path):
+def test_long_runs_are_compiled(monkeypatch, tmp_path):
     cpu, mps = torch.device("cpu"), torch.device("mps")
     (tmp_path / "Python.h").touch()
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
@@ -95,7 +90,7 @@ def test_long_runs_are_compiled_where_a_compiler_is(one_thread, monkeypatch, tmp
         resolve_compile("yes", cpu, 1)
 
     (tmp_path / "Python.h").unlink()
-    assert not resolve_compile("auto", cpu, 1e20)
+    assert resolve_compile("auto", cpu, 1e20)  # a function of the run, not of what is installed
     with pytest.raises(MinlmError, match="needs Python's header files"):
         resolve_compile("on", cpu, 1)
     monkeypatch.setattr("shutil.which", lambda name: None)
@@ -103,9 +98,9 @@ def test_long_runs_are_compiled_where_a_compiler_is(one_thread, monkeypatch, tmp
         resolve_compile("on", cpu, 1)
 
 
-def test_a_gpu_run_is_compiled_with_triton(one_thread, monkeypatch):
+def test_a_long_run_on_a_gpu_is_compiled(monkeypatch):
     cuda = torch.device("cuda")
-    monkeypatch.setattr("minlm.transformer.device._missing_for_compiling", lambda device: "")
+    monkeypatch.setattr("minlm.transformer.device.missing_for_compiling", lambda device: "")
     # The reference run takes some minutes there, a smaller one is over before it would be compiled.
     assert [resolve_compile("auto", cuda, flops) for flops in (1e14, 1.8e16)] == [False, True]
 
