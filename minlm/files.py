@@ -77,7 +77,7 @@ def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise MinlmError(f"cannot write {path}: it is there already and is no folder. Give another name.")
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         if foreign := sorted({entry.name for entry in path.iterdir()} - set(names)):
             raise MinlmError(
                 f"cannot write {path}: the folder has something else in it ({foreign[0]}). Give another name."
@@ -139,8 +139,8 @@ def _replace_folder(new: Path, path: Path, earlier: Path) -> None:
         try:
             return os.replace(new, path)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or not path.is_dir():
+                raise  # ENOTDIR: it is a link to a folder
         shutil.rmtree(earlier, ignore_errors=True)
         with suppress(FileNotFoundError):
             os.replace(path, earlier)
