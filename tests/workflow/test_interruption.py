@@ -5,8 +5,7 @@ import random
 import re
 import signal
 import time
-
-import pytest
+from contextlib import suppress
 
 from minlm.files import sha256
 from minlm.transformer.checkpoint import load_tensors
@@ -27,9 +26,16 @@ def wait_for(condition, process, seconds=120):
     """Until the condition holds, while the process runs."""
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.stdout.read()
+        assert process is None or process.poll() is None, process.stdout.read()
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def no_process_of_group(number):
+    with suppress(ProcessLookupError):
+        os.killpg(number, 0)
+        return False
+    return True
 
 
 LONGER = ("--config", "training={total_tokens: 64000, save_interval: 50, eval_interval: 500}")  # 1,000 steps
@@ -109,8 +115,7 @@ def test_any_of_its_processes_killed_then_completed(finished, new_checkout):
     assert "training:" not in killed.log.read_text()
     for head in killed.heads:
         head.communicate()
-        with pytest.raises(ProcessLookupError):
-            os.killpg(head.pid, 0)
+        wait_for(lambda head=head: no_process_of_group(head.pid), None, 10)
     made, others = hashes(checkout), hashes(finished)
     assert [path for path in MADE if made[path] != others[path] and "results" not in path] == []
     assert checkout.stale(*LONGER, target=ASKED[1]) == {}
