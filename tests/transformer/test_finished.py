@@ -1,7 +1,10 @@
 """A training of a workflow that finished without snakemake's noticing is handed back, not repeated."""
 
+import logging
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small_runs import make_settings, result, run, stop_after
@@ -9,6 +12,7 @@ from small_runs import make_settings, result, run, stop_after
 from minlm import process
 from minlm.errors import MinlmError
 from minlm.finished import forget
+from minlm.progress import log
 from minlm.transformer.run_state import RunState
 from minlm.transformer.stop_signals import Interrupted
 from minlm.transformer.trainer import Trainer
@@ -52,6 +56,34 @@ def test_it_is_handed_back_at_once(finished, no_steps, monkeypatch, caplog, link
     assert hidden(folder) == [".model.pt.finished"]
     forget([str(folder / "model.pt"), str(folder / "another.pt")])
     assert hidden(folder) == []
+
+
+def test_a_second_job_waits_for_the_first_and_takes_its_model(folder, monkeypatch):
+    """As when the snakemake of a cluster was killed: the submitted job goes on, and the next call submits another."""
+    monkeypatch.setenv(process.HEAD, process.name())
+    steps, is_waited_for = [], threading.Event()
+
+    def train_step(self, original=Trainer.train_step):
+        steps.append(self.step)
+        assert is_waited_for.wait(60)
+        original(self)
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            if record.getMessage().startswith("waiting: another trainer is at work"):
+                is_waited_for.set()
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    monkeypatch.setattr(log, "handlers", [Listener()])
+    monkeypatch.setattr(log, "level", logging.INFO)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(run, folder)
+        end = time.monotonic() + 60
+        while not steps:
+            assert time.monotonic() < end
+        second = run(folder)
+        assert first.result(60) == second
+    assert steps == list(range(40))
 
 
 def test_a_model_changed_in_place_is_not_taken_for_the_finished_one(finished):

@@ -7,6 +7,8 @@ import signal
 import time
 from contextlib import suppress
 
+import pytest
+
 from minlm.files import sha256
 from minlm.transformer.checkpoint import load_tensors
 
@@ -38,14 +40,15 @@ def no_process_of_group(number):
     return True
 
 
-LONGER = ("--config", "training={total_tokens: 64000, save_interval: 50, eval_interval: 500}")  # 1,000 steps
+LONGER = "total_tokens: 64000, save_interval: 50, eval_interval: 500"  # 1,000 steps
 
 
 class Killed:
     """A checkout whose snakemake is started again and again."""
 
-    def __init__(self, checkout):
+    def __init__(self, checkout, devices):
         self.checkout, self.heads = checkout, []
+        self.settings = ("--config", f"training={{{LONGER}, devices: {devices}}}")
         self.state = checkout.folder / "results/.model.pt.in_progress"
         self.log = checkout.folder / "logs/train.log"
 
@@ -53,7 +56,7 @@ class Killed:
         """Start snakemake; return when the job with this log works."""
         log = self.checkout.folder / "logs" / log
         log.unlink(missing_ok=True)
-        self.heads.append(self.checkout.start(*ASKED, *LONGER))
+        self.heads.append(self.checkout.start(*ASKED, *self.settings))
         wait_for(log.exists, self.heads[-1])
         return self.heads[-1]
 
@@ -74,8 +77,16 @@ class Killed:
         return [int(step.replace(",", "")) for step in re.findall(r"run at step ([\d,]+)", self.log.read_text())]
 
 
-def test_any_of_its_processes_killed_then_completed(finished, new_checkout):
-    killed = Killed(new_checkout())
+@pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])  # 2: torchrun and two trainers
+def killed(request, new_checkout):
+    made = Killed(new_checkout(), request.param)
+    yield made
+    for head in made.heads:  # what a failed test has left
+        with suppress(ProcessLookupError):
+            os.killpg(head.pid, signal.SIGKILL)
+
+
+def test_any_of_its_processes_killed_then_completed(finished, killed):
     checkout = killed.checkout
 
     head = killed.start("tokenize_train.log")  # the head alone, at any moment of a job
@@ -110,7 +121,7 @@ def test_any_of_its_processes_killed_then_completed(finished, new_checkout):
     wait_for((checkout.folder / "results/.model.pt.finished/record.json").exists, head)
     head.kill()
 
-    checkout.run(*ASKED, *LONGER)
+    checkout.run(*ASKED, *killed.settings)
     assert "this training had finished" in killed.log.read_text()
     assert "training:" not in killed.log.read_text()
     for head in killed.heads:
@@ -118,11 +129,11 @@ def test_any_of_its_processes_killed_then_completed(finished, new_checkout):
         wait_for(lambda head=head: no_process_of_group(head.pid), None, 10)
     made, others = hashes(checkout), hashes(finished)
     assert [path for path in MADE if made[path] != others[path] and "results" not in path] == []
-    assert checkout.stale(*LONGER, target=ASKED[1]) == {}
+    assert checkout.stale(*killed.settings, target=ASKED[1]) == {}
     hidden = {path.name for path in checkout.folder.rglob(".*")} - {".snakemake"}
     assert {name for name in hidden if "model" in name or "tmp" in name} == set()
 
-    checkout.run("results/model.pt", "--forcerun", "train", *LONGER)  # undisturbed, from the start
+    checkout.run("results/model.pt", "--forcerun", "train", *killed.settings)  # undisturbed, from the start
     assert killed.continued() == []
     assert "1,000 steps" in killed.log.read_text()
     assert hashes(checkout) == made
