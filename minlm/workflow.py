@@ -1,6 +1,5 @@
 """Plain Python behind the Snakefile. Imported by every call of `snakemake`, so nothing heavy."""
 
-import fcntl
 import glob
 import hashlib
 import os
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from minlm.errors import MinlmError
+from minlm.locks import open_locked
 
 CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
 
@@ -86,9 +85,5 @@ def lock_folder(path: str = ".snakemake/minlm.lock") -> None:
     Raises:
         MinlmError: another workflow holds it.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    _held.append(open(path, "w"))  # noqa: SIM115 (stays open until the process ends)
-    try:
-        fcntl.flock(_held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise MinlmError("another snakemake is working in this folder. Wait for it to end, or stop it.") from None
+    busy = "another snakemake is working in this folder. Wait for it to end, or stop it."
+    _held.append(open_locked(path, "a", busy=busy, wait=False))

@@ -1,6 +1,5 @@
 """Downloading one large file over a bad network: resumed where it broke off, checked, and only then named."""
 
-import fcntl
 import json
 import os
 import re
@@ -14,10 +13,11 @@ from urllib.parse import urlsplit
 
 import requests
 
-from minlm import files
+from minlm import files, process
 from minlm.corpus import web
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
+from minlm.locks import open_locked
 from minlm.progress import Progress, log
 
 CHUNK_BYTES = 1 << 16  # a break loses at most this much of what had arrived
@@ -177,12 +177,9 @@ def _open_part(output: Path) -> Iterator[IO[bytes]]:
     """The part file, open at its end, for one process at a time."""
     path = output.with_name(f".{output.name}.part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as part:
-            try:
-                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise MinlmError(f"{output} is being downloaded by another process; wait for it, or end it") from None
+        busy = f"{output} is being downloaded by another process; wait for it, or end it"
+        # in a workflow that is a job whose snakemake was killed: it ends at once
+        with open_locked(path, "ab", busy=busy, wait=process.in_workflow()) as part:
             yield part
     except requests.RequestException:
         raise  # is an OSError too, but not the disk's

@@ -1,6 +1,5 @@
 """Polite and patient HTTP: who we are, retries with bounds, and a pause between any two requests."""
 
-import fcntl
 import importlib.metadata
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, MaxRetryError
 from urllib3.util.retry import Retry
 
 from minlm.errors import MinlmError
+from minlm.locks import open_locked
 from minlm.progress import log
 
 USER_AGENT = (
@@ -58,9 +58,7 @@ class Pace:
         if self.path is None:
             self.last = self._sleep_after(self.last)
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the others queue here while one sleeps
+        with open_locked(self.path, "a+") as file:  # the others queue here while one sleeps
             file.seek(0)
             now = self._sleep_after(float(file.read() or 0))
             file.truncate(0)

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from minlm import progress
+from minlm import locks, process, progress
 from minlm.errors import MinlmError
 
 
@@ -38,6 +38,8 @@ def run(
     arguments = parser.parse_args(argv)
     try:
         progress.configure(arguments.log_file)
+        locks.check_system()
+        process.end_with_head()
         work(arguments)
     except (MinlmError, OSError) as error:
         progress.log.error(f"{parser.prog}: error: {describe(error)}")

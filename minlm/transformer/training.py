@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 
+from minlm import process
 from minlm.errors import MinlmError
 from minlm.files import check_writable
+from minlm.finished import FinishedRun
 from minlm.progress import log
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.batching import open_tokens
@@ -79,14 +81,25 @@ def train(
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
     with ExitStack() as stack:
-        state = RunState(state_folder, fingerprint) if processes.is_first else None
+        in_workflow = process.in_workflow()
+        state = RunState(state_folder, fingerprint, wait=in_workflow) if processes.is_first else None
+        finished = FinishedRun(path, fingerprint)
 
         def begin() -> dict[str, Any] | None:
             assert state is not None
             stack.enter_context(state)
+            if in_workflow and (rows := finished.restore([*train_tokens, *val_tokens])):
+                return {"finished": rows}
             return state.read(resume) if resume else state.load()
 
         saved = processes.from_first(begin)
+        if saved is not None and "finished" in saved:
+            rows = saved["finished"]
+            log.info(f"this training had finished: {path} is back, from {finished.folder}/")
+            if state is not None:
+                _write_about(rows, log_csv, plot_dir)
+                state.finish()
+            return rows
         trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes, processes)
         if saved is not None:
             trainer.restore(saved)
@@ -98,12 +111,9 @@ def train(
         computed = trainer.how.record()
         training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # not "auto"
         save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
-        if log_csv is not None:
-            write_metrics(log_csv, rows)
-        if plot_dir is not None:
-            from minlm.transformer.plots import draw_plots  # matplotlib takes a second to import
-
-            draw_plots(rows, plot_dir)
+        _write_about(rows, log_csv, plot_dir)
+        if in_workflow:
+            finished.keep(rows)
         state.finish()
     last = rows[-1]
     bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
@@ -112,6 +122,15 @@ def train(
         f"{trainer.elapsed():.0f} s"
     )
     return rows
+
+
+def _write_about(rows: list[Row], log_csv: str | Path | None, plot_dir: str | Path | None) -> None:
+    if log_csv is not None:
+        write_metrics(log_csv, rows)
+    if plot_dir is not None:
+        from minlm.transformer.plots import draw_plots  # matplotlib takes a second to import
+
+        draw_plots(rows, plot_dir)
 
 
 def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> None:

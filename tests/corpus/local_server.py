@@ -73,7 +73,8 @@ class Server:
     def close(self) -> None:
         self.httpd.shutdown()
         self.httpd.server_close()
-        self.thread.join()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
 
 
 def serve_file(body: bytes, etag: str = '"v1"', **headers: str) -> Callable[[Request], Answer]:

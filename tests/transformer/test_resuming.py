@@ -133,6 +133,19 @@ def test_the_second_ctrl_c_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_ctrl_c_stays_ignored_where_a_shell_started_the_program_so():
+    """As it does for `program &` in a script; SIGTERM works there, too. The test's fixture sets it back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        signals.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            signals.check()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
 def test_a_run_with_other_settings_starts_fresh_and_says_so(folder, monkeypatch, caplog):
     stop_after(monkeypatch, 17)
     with pytest.raises(Interrupted):
@@ -210,7 +223,8 @@ def test_what_others_put_into_the_state_dir_meanwhile_stays(folder, monkeypatch,
 
     def load(self):
         (folder / "mine/notes.txt").write_text("years of work")
-        (folder / "mine/.metrics.csv.123.tmp").touch()  # of a killed process of ours
+        for name in ("123", "01234567-42-4242-0"):  # of killed processes of ours, here or elsewhere
+            (folder / f"mine/.metrics.csv.{name}.tmp").touch()
         return original(self) if resume is None else self.read(resume)
 
     monkeypatch.setattr(RunState, "load", load)

@@ -9,8 +9,11 @@ sys.path.insert(0, workflow.basedir)
 from minlm.config import load_schema, resolve
 from minlm.errors import MinlmError
 from minlm.experiments import HOW, MAIN, differences, first_alike, runs
+from minlm.finished import forget
+from minlm.process import become_head
 from minlm.workflow import any_of, cache_for_this_code, expand_globs, flags, lock_folder, use_this_python
 
+become_head()
 use_this_python(workflow.basedir)
 cache_for_this_code(workflow.basedir)
 
@@ -100,3 +103,9 @@ def selected_books(wildcards):
     with open(checkpoints.selection.get().output.csv, encoding="utf-8", newline="") as table:
         ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
     return expand("data/ancients/clean/{id}.txt", id=ids)
+
+
+def models_known_as_done(dag):
+    """Models whose training snakemake has found done, now or before."""
+    trainings = (job for job in dag.jobs if job.rule.name == "train")
+    return [str(job.output.model) for job in trainings if dag.noneedrun_finished(job)]
