@@ -9,6 +9,7 @@ from pathlib import Path
 import requests
 
 from minlm.corpus import web
+from minlm.corpus.encodings import START_BYTES, wide_encoding
 from minlm.corpus.gutendex import pace_file
 from minlm.corpus.wrapping import is_cut_off
 from minlm.errors import MinlmError
@@ -98,14 +99,18 @@ def decode(body: bytes, declared: str = "") -> tuple[str, str]:
 
     Bytes beyond ASCII that are valid UTF-8 are UTF-8, whatever was declared; a few broken characters among many
     good ones become U+FFFD. Else the declared charset is tried, then the one that the book itself names, then
-    Windows-1252, and at last ISO-8859-1, which fits anything.
+    Windows-1252, and at last ISO-8859-1, which fits anything. UTF-16 and UTF-32 show before all of that.
 
     Returns:
         The text with LF line ends, and the charset used.
     """
     text = body.decode("utf-8-sig", errors="replace")
     broken, used = text.count("\ufffd"), "utf-8"
-    if broken and broken * 10 < len(text) - len(text.encode("ascii", "ignore")):
+    wide = wide_encoding(body[:START_BYTES], sure=not broken)
+    if found := _try_charset(body, wide):
+        text, used = found
+        text = text.removeprefix("\ufeff")
+    elif broken and broken * 10 < len(text) - len(text.encode("ascii", "ignore")):
         used = "utf-8 with broken characters"
     elif broken:
         named = re.search(rb"(?i)character set encoding:\s*([\w-]+)", body[:5000])
