@@ -115,9 +115,9 @@ def trim(text: str) -> str:
 
 def without_separator(text: str) -> str:
     """The text without `SEPARATOR`, also where taking one out makes another of what was around it."""
-    first, *others = text.split(SEPARATOR)
-    if not others:
+    if SEPARATOR not in text:
         return text
+    first, *others = text.split(SEPARATOR)
     most = len(SEPARATOR) - 1  # characters of one that a piece can begin or end with
     kept = io.StringIO()
     end = kept.write(first)

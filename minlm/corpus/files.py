@@ -12,7 +12,15 @@ from typing import BinaryIO, cast
 
 import zstandard
 
-from minlm.corpus.documents import check_length, iter_lines, iter_texts, trim, without_separator, write_document
+from minlm.corpus.documents import (
+    SEPARATOR,
+    check_length,
+    iter_lines,
+    iter_texts,
+    trim,
+    without_separator,
+    write_document,
+)
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
@@ -152,11 +160,13 @@ def _paragraphs(lines: Iterator[str], path: Path) -> Iterator[str]:
     paragraph: list[str] = []
     size = 0
     for line in lines:
-        line = without_separator(line)
+        if SEPARATOR in line:
+            line = without_separator(line)
         if line.strip():
             paragraph.append(line)
             size += len(line)
-            check_length(size, path, "a paragraph")
+            if len(paragraph) % 1000 == 0:  # a call for each line takes time
+                check_length(size, path, "a paragraph")
         elif paragraph:
             yield "\n".join(paragraph)
             paragraph, size = [], 0
