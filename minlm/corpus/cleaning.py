@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from minlm.corpus.documents import SEPARATOR
+from minlm.corpus.documents import without_separator
 from minlm.corpus.reflow import reflow
 from minlm.corpus.wrapping import cut_header_and_footer, cut_out, remove_license, remove_transcribers_notes
 from minlm.errors import MinlmError
@@ -65,7 +65,7 @@ def clean_book(text: str, light: bool = False, keep_typography: bool = False) ->
     counts = {}
     for name, step in steps:
         text, counts[name] = step(text)
-    text = text.replace(SEPARATOR, "")
+    text = without_separator(text)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n"), counts
 
 
