@@ -54,9 +54,9 @@ def test_names_take_the_whole_key_where_the_last_word_is_not_enough():
         ({"sampling.prompts": [["it's $(touch X)"], ["b"]]}, ["s-prompts=1", "s-prompts=2"]),
         ({"sampling.prompts": [["-b"]], "model.no_rope": [True]}, ["s-prompts=1-no_rope=true"]),
         ({"sampling.settings": [[{"temperature": 0}], [{"temperature": 1}]]}, ["s-settings=1", "s-settings=2"]),
-        ({"training.lr_max": [1e-5, "2e-5"]}, ["s-lr_max=1e-05", "s-lr_max=2e-05"]),
+        ({"training.lr_max": [5e-5, "1e-4"]}, ["s-lr_max=5e-05", "s-lr_max=0.0001"]),
         ({"tokenizer.output_dtype": ["int32", None]}, ["s-output_dtype=int32", "s-output_dtype=null"]),
-        ({key: [leaf["default"]] for key, leaf in flatten(SCHEMA) if key.startswith("model.")}, ["s-1"]),
+        ({key: [leaf["default"]] for key, leaf in flatten(SCHEMA) if key.startswith(("model.", "sampling."))}, ["s-1"]),
     ],
 )
 def test_names_are_names_of_folders_whatever_the_values(sweep, expected):
@@ -123,7 +123,7 @@ def test_every_key_either_varies_or_is_how_or_belongs_to_the_texts():
         ({"a": {"tokenizer": {"vocab_size": 8, "model": {"d_ff": 3}}}}, "experiments.a: tokenizer.model: unknown key"),
         ({"a": {"model.d_ff.x": 1}}, "experiments.a: model.d_ff.x: unknown key"),
         ({"a": {"model": 3, "model.d_ff": 1}}, "experiments.a: model.d_ff: unknown key"),
-        ({"a": {"sweep": {"training.seed": [*range(101)], "model.d_ff": [*range(1, 11)]}}}, "1,010 combinations, more than"),
+        ({"a": {"sweep": {"training.seed": [*range(101)], "model.d_ff": [*range(10)]}}}, "1,010 combinations"),
         ({"a": {"sweep": {"sampling.prompts": [["b c"], ["b c"]]}}}, "a-prompts=1: there are two of this name"),
         ({"a b": {}}, "experiments: 'a b' is not allowed"),
         ({"a": 3}, "experiments.a: 3 is not allowed. Give a section"),
