@@ -12,6 +12,21 @@ from typing import IO, Any
 
 from minlm.locks import open_locked
 
+# What the shell command of each job begins with: `job WORDS … LOG_FILE` becomes the program, so that signals and the
+# exit status are the program's own, and copies to the log file all that comes out of it, of its child processes and
+# of the shell: import errors, crashes, prints. Messages and bars of ours are written by minlm/progress.py: to the
+# log with the time, to the terminal as they are. The way to the terminal is stdin, because torchrun passes on no
+# other open file. `tee` outlives all signals and ends with the last process that writes to it.
+JOB = """\
+set -euo pipefail
+job() {
+    : > "${!#}"
+    export MINLM_JOB=1 PYTHONUNBUFFERED=1
+    exec 0>&2 2> >(trap '' HUP INT TERM; exec tee -a "${!#}" >&2) 1>&2
+    exec "$@"
+}
+"""
+
 CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
 
 _held: list[IO[str]] = []  # open files whose locks last as long as this process
@@ -22,7 +37,14 @@ def use_this_python(checkout: str) -> None:
 
     So `.venv/bin/snakemake` works without activating `.venv`, and a rule's conda environment (which goes before
     ours on the PATH) need not have minlm itself.
+
+    Raises:
+        MinlmError: the folder's name has a character that Snakemake or these variables take for something of theirs.
     """
+    if odd := sorted(set("{}" + os.pathsep) & set(checkout)):
+        raise MinlmError(
+            f"{checkout}: the workflow cannot run in a folder with {' '.join(odd)} in its name. Rename it."
+        )
     for variable, first in {"PATH": Path(sys.executable).parent, "PYTHONPATH": checkout}.items():
         rest = os.environ.get(variable)
         os.environ[variable] = f"{first}{os.pathsep}{rest}" if rest else str(first)
@@ -53,17 +75,17 @@ def cache_for_this_code(checkout: str) -> None:
 def flags(values: Mapping[str, Any], *names: str) -> str:
     """Command line flags for the named values (default: all), quoted for the shell.
 
-    True is a bare flag; False, None and empty lists are left out; a list is one flag with several words.
+    True is a bare flag; False, None and empty lists are left out. Everything else is `--name=value`, once for each
+    item of a list: written so, no value is taken for a flag.
     """
-    words = []
+    words: list[str] = []
     for name in names or values:
         value = values[name]
-        if value is None or value is False or value == []:
-            continue
-        words.append(f"--{name}")
-        if value is not True:
-            words += [shlex.quote(str(item)) for item in (value if isinstance(value, list) else [value])]
-    return " ".join(words)
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not None and value is not False:
+            words += [f"--{name}={item}" for item in (value if isinstance(value, list) else [value])]
+    return shlex.join(words)
 
 
 def any_of(words: Iterable[str]) -> str:
@@ -72,8 +94,13 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def expand_globs(patterns: Iterable[str]) -> list[str]:
-    """The files behind the glob patterns, sorted, each once."""
+    """The files that match the glob patterns, sorted, each once."""
     return sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
+
+
+def link_target(source: str, link: str) -> str:
+    """What a symbolic link at `link` holds to lead to `source`: a path from the link's own folder."""
+    return os.path.relpath(source, os.path.realpath(os.path.dirname(link)))
 
 
 def lock_folder(path: str = ".snakemake/minlm.lock") -> None:

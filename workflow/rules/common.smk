@@ -1,6 +1,7 @@
 """The configuration, and what the other files share. Nothing heavy is imported: a no-op call must cost nothing."""
 
 import csv
+import os
 import sys
 from pathlib import Path
 
@@ -11,13 +12,23 @@ from minlm.errors import MinlmError
 from minlm.experiments import HOW, MAIN, differences, first_alike, runs
 from minlm.finished import forget
 from minlm.process import become_head
-from minlm.workflow import any_of, cache_for_this_code, expand_globs, flags, lock_folder, use_this_python
+from minlm.workflow import (
+    JOB,
+    any_of,
+    cache_for_this_code,
+    expand_globs,
+    flags,
+    link_target,
+    lock_folder,
+    use_this_python,
+)
 
 become_head()
-use_this_python(workflow.basedir)
-cache_for_this_code(workflow.basedir)
+shell.prefix(JOB.replace("{", "{{").replace("}", "}}"))
 
 try:
+    use_this_python(workflow.basedir)
+    cache_for_this_code(workflow.basedir)
     schema = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
     config = resolve(config, schema)
     RUNS = runs(config, schema)
@@ -50,10 +61,15 @@ wildcard_constraints:
 
 
 def settings(section, *names):
-    """Flags for the named settings (default: all that change results) of the run a job belongs to."""
+    """Flags for the named settings (default: all that change results) of the run a job belongs to.
+
+    A function even where all runs have the same: in a plain text, Snakemake would take {a} for a wildcard.
+    """
 
     def of_this_run(wildcards):
-        values = RUNS[wildcards.run][section]
+        values = RUNS[wildcards.get("run", MAIN)]
+        for part in section.split("."):
+            values = values[part]
         return flags(values, *(names or (name for name in values if f"{section}.{name}" not in HOW)))
 
     return of_this_run
