@@ -1,5 +1,6 @@
 """Plain Python behind the Snakefile. Imported by every call of `snakemake`, so nothing heavy."""
 
+import csv
 import fcntl
 import glob
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from minlm.errors import MinlmError
+from minlm.reading import quote, reading
 
 CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
 
@@ -75,6 +77,22 @@ def any_of(words: Iterable[str]) -> str:
 def expand_globs(patterns: Iterable[str]) -> list[str]:
     """The files behind the glob patterns, sorted, each once."""
     return sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
+
+
+def kept_books(selection: str | Path) -> list[str]:
+    """The ids of the books that a selection.csv keeps.
+
+    Raises:
+        MinlmError: it is damaged.
+    """
+    with (
+        reading(selection, "a table of books", "Delete it; the next call makes it again."),
+        open(selection, encoding="utf-8", newline="") as table,
+    ):
+        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
+        if odd := [number for number in ids if not re.fullmatch("[0-9]+", number)]:
+            raise ValueError(f"{quote(odd[0])} is no number of a book")
+        return ids
 
 
 def lock_folder(path: str = ".snakemake/minlm.lock") -> None:

@@ -19,6 +19,7 @@ from minlm.corpus import web
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress, log
+from minlm.reading import parse_json, reading
 
 CHUNK_BYTES = 1 << 16  # a break loses at most this much of what had arrived
 BREAKS_IN_A_ROW = 6  # without a single new byte
@@ -166,8 +167,12 @@ def _entity_of(url: str, response: requests.Response) -> Entity:
 
 def _read_record(record: Path, url: str) -> Entity | None:
     try:
-        entity = Entity(**json.loads(record.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        with reading(record, "a record of a download", ""):
+            entity = Entity(**parse_json(record.read_text(encoding="utf-8")))
+            texts = (entity.url, entity.validator, entity.sha256)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(entity.size, int | None):
+                raise TypeError
+    except MinlmError:
         return None  # nothing to go on with
     return entity if entity.url == url else None
 

@@ -16,6 +16,7 @@ from minlm.corpus import web
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress, log
+from minlm.reading import UNREADABLE, parse_json
 
 FIELDS = (
     "id", "title", "authors", "translators", "languages", "copyright", "media_type", "download_count", "subjects",
@@ -162,12 +163,12 @@ def write_selection(
 def read_catalog(path: str | Path) -> list[Book]:
     """The books of a catalog file."""
     books = []
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                book = json.loads(line)
+                book = parse_json(line.decode())
                 book["formats"].items(), [book[field] for field in FIELDS]
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
+            except UNREADABLE as error:
                 raise MinlmError(
                     f"{path}, line {number}: not an entry of a catalog; delete the file to read it anew"
                 ) from error

@@ -5,7 +5,7 @@ import itertools
 import json
 import lzma
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
+from minlm.reading import parse_json, quote, reading
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.batching import Tokens, evaluation_batches
 from minlm.transformer.device import autocast
@@ -22,6 +23,7 @@ from minlm.transformer.model import TransformerLM
 from minlm.transformer.parallel import Processes
 
 BLOCK = 1 << 20  # bytes of text read at a time
+FIGURES = ("nats_per_token", "perplexity", "bits_per_byte", "tokens", "bytes", "parameters")
 
 
 def validation_loss(
@@ -107,6 +109,21 @@ def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
     with atomic_write(path) as handle:
         json.dump(result, handle, indent=2)
         handle.write("\n")
+
+
+def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[str, Any]:
+    """What `write_evaluation` wrote; the figures in `names` and those of the compressors are finite numbers.
+
+    Raises:
+        MinlmError: it is missing, damaged, or lacks a figure.
+    """
+    with reading(path, "an evaluation of minlm", "`python -m minlm.scripts.evaluate` writes one."):
+        result = {"baseline": {}, "iteration": None} | parse_json(Path(path).read_text(encoding="utf-8"))
+        numbers = {name: result[name] for name in names} | dict(**result["baseline"])
+        for name, value in {**numbers, "iteration": result["iteration"] or 0}.items():
+            if type(value) not in (int, float) or not 0 <= value < (math.inf if isinstance(value, float) else 2**63):
+                raise ValueError(f"{name} is {quote(value)}")
+    return result
 
 
 def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:

@@ -1,6 +1,5 @@
 """The configuration, and what the other files share. Nothing heavy is imported: a no-op call must cost nothing."""
 
-import csv
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ sys.path.insert(0, workflow.basedir)
 from minlm.config import load_schema, resolve
 from minlm.errors import MinlmError
 from minlm.experiments import HOW, MAIN, differences, first_alike, runs
-from minlm.workflow import any_of, cache_for_this_code, expand_globs, flags, lock_folder, use_this_python
+from minlm.workflow import any_of, cache_for_this_code, expand_globs, flags, kept_books, lock_folder, use_this_python
 
 use_this_python(workflow.basedir)
 cache_for_this_code(workflow.basedir)
@@ -97,6 +96,8 @@ def shard_flag(wildcards):
 
 def selected_books(wildcards):
     """Cleaned texts of the books that selection.csv keeps; known once the catalog has been read."""
-    with open(checkpoints.selection.get().output.csv, encoding="utf-8", newline="") as table:
-        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
+    try:
+        ids = kept_books(checkpoints.selection.get().output.csv)
+    except MinlmError as error:
+        raise WorkflowError(str(error)) from None
     return expand("data/ancients/clean/{id}.txt", id=ids)
