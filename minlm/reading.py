@@ -81,10 +81,11 @@ def parse_json(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        name, _ = next(pair for pair, kept in zip(pairs, found, strict=False) if pair[0] != kept)
-        raise ValueError(f"it has {quote(name)} twice")
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"it has {quote(name)} twice")
+        found[name] = value
     return found
 
 

@@ -59,6 +59,8 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Tr
         for key, kind in (("iteration", int), ("tokenizer", str | None), ("training", dict)):
             if not isinstance(info[key], kind):
                 raise TypeError(f"its {key} is {quote(info[key])}")
+        if odd := [value for value in info["training"].values() if not isinstance(value, str | int | float | None)]:
+            raise TypeError(f"a setting is {quote(odd[0])}")
         config, weights = contents["model_config"], contents["model_state_dict"]
         try:
             _check_shape(config, weights)
@@ -90,7 +92,7 @@ def _check_shape(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> No
             raise TypeError(f"{name} is {quote(value)}")
         if kind is int and value > bounds[name]:
             raise ValueError(f"{name} is {value:,}")
-    if config["context_length"] * (config["d_model"] // config["num_heads"]) > MAX_ANGLES:
+    if config["context_length"] * config["d_model"] > MAX_ANGLES * max(config["num_heads"], 1):
         raise ValueError(f"context_length is {config['context_length']:,}")
     with torch.device("meta"):  # shapes without memory; the two changed arguments change no weight
         wanted = TransformerLM(**(config | {"context_length": 1, "no_rope": True})).state_dict()

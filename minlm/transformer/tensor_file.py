@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Storage:
     """The data of one or more tensors: so many numbers of a type."""
 
