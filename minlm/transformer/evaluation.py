@@ -127,12 +127,21 @@ def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[
 
 
 def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
-    """How many bytes of text all tokens but the first stand for; special tokens stand for none."""
+    """How many bytes of text all tokens but the first stand for; special tokens stand for none.
+
+    Raises:
+        MinlmError: an id is none of the tokenizer's.
+    """
     special = {token.encode() for token in tokenizer.special_tokens}
     bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
     for token_id, token in tokenizer.vocab.items():
         bytes_of_id[token_id] = 0 if token in special else len(token)
-    return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    try:
+        return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    except IndexError as error:
+        raise MinlmError(
+            "the validation tokens have an id that the tokenizer lacks. Give the tokenizer that made them."
+        ) from error
 
 
 def compressed_bits_per_byte(path: str | Path, make_compressor: Callable[[], Any]) -> float:
