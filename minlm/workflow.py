@@ -1,5 +1,6 @@
 """Plain Python behind the Snakefile. Imported by every call of `snakemake`, so nothing heavy."""
 
+import csv
 import glob
 import hashlib
 import os
@@ -10,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from minlm.errors import MinlmError
 from minlm.locks import open_locked
+from minlm.reading import quote, reading
 
 # What the shell command of each job begins with: `job WORDS … LOG_FILE` becomes the program, so that signals and the
 # exit status are the program's own, and copies to the log file all that comes out of it, of its child processes and
@@ -101,6 +104,22 @@ def expand_globs(patterns: Iterable[str]) -> list[str]:
 def link_target(source: str, link: str) -> str:
     """What a symbolic link at `link` holds to lead to `source`: a path from the link's own folder."""
     return os.path.relpath(source, os.path.realpath(os.path.dirname(link)))
+
+
+def kept_books(selection: str | Path) -> list[str]:
+    """The ids of the books that a selection.csv keeps.
+
+    Raises:
+        MinlmError: it is damaged.
+    """
+    with (
+        reading(selection, "a table of books", "Delete it; the next call makes it again."),
+        open(selection, encoding="utf-8", newline="") as table,
+    ):
+        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
+        if odd := [number for number in ids if not re.fullmatch("[0-9]+", number)]:
+            raise ValueError(f"{quote(odd[0])} is no number of a book")
+        return ids
 
 
 def lock_folder(path: str = ".snakemake/minlm.lock") -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from minlm.errors import MinlmError
-from minlm.workflow import JOB, expand_globs, flags, link_target, lock_folder, use_this_python
+from minlm.workflow import JOB, expand_globs, flags, kept_books, link_target, lock_folder, use_this_python
 
 
 def test_flags_survive_the_shell():
@@ -48,6 +48,16 @@ def test_a_link_leads_to_its_source_even_out_of_a_folder_that_is_a_link_itself(t
 def test_folders_in_which_snakemake_cannot_work(name):
     with pytest.raises(MinlmError, match="Rename it"):
         use_this_python(f"/tmp/{name}")
+
+
+def test_the_kept_books_of_a_selection(tmp_path):
+    path = tmp_path / "selection.csv"
+    path.write_text("gutenberg_id,title,kept\n12,a,yes\n3,b,no\n4,c,yes\n")
+    assert kept_books(path) == ["12", "4"]
+    for odd in ("gutenberg_id,title\n12,a\n", "gutenberg_id,kept\n../../12,yes\n", "gutenberg_id,kept\n,yes\n"):
+        path.write_text(odd)
+        with pytest.raises(MinlmError, match=r"selection\.csv is not a table of books, or is damaged"):
+            kept_books(path)
 
 
 def test_a_second_lock_on_the_same_folder_is_refused(tmp_path):

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from minlm.corpus import web
-from minlm.corpus.entries import FIELDS, Book, add, has_number, parse_json, tidy
+from minlm.corpus.entries import FIELDS, Book, add, has_number, parse_foreign_json, tidy
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
 
@@ -63,7 +63,7 @@ def _read_page(session: requests.Session, url: str) -> tuple[dict[str, Any], int
     for attempt in range(web.ODD_ANSWERS):
         body = web.fetch(session, url).content
         try:
-            page = parse_json(body)
+            page = parse_foreign_json(body)
             if _is_page(page):
                 return page, len(body)
         except ValueError:

@@ -19,6 +19,7 @@ from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.locks import open_locked
 from minlm.progress import Progress, log
+from minlm.reading import parse_json, reading
 
 CHUNK_BYTES = web.READ_BYTES
 MAX_UNSTATED_BYTES = 100_000_000_000  # of a file whose size the server does not state
@@ -218,8 +219,12 @@ def _is_packed(response: requests.Response) -> bool:
 
 def _read_record(record: Path, url: str) -> Entity | None:
     try:
-        entity = Entity(**json.loads(record.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        with reading(record, "a record of a download", ""):
+            entity = Entity(**parse_json(record.read_text(encoding="utf-8")))
+            texts = (entity.url, entity.validator, entity.sha256)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(entity.size, int | None):
+                raise TypeError
+    except MinlmError:
         return None  # nothing to go on with
     return entity if entity.url == url else None
 

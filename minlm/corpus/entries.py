@@ -11,7 +11,7 @@ MAX_DEPTH = 20  # of JSON; that of a catalog page is 5
 MAX_DIGITS = 18  # of a whole number
 
 
-def parse_json(body: bytes) -> Any:
+def parse_foreign_json(body: bytes) -> Any:
     """Parse JSON. What is nested deeper than `MAX_DEPTH`, and numbers of more than `MAX_DIGITS`, may become None.
 
     Raises:

@@ -24,6 +24,7 @@ from minlm.corpus.documents import (
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
+from minlm.reading import UNREADABLE
 
 
 def collect_files(
@@ -181,7 +182,7 @@ def _jsonl_texts(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
         try:
             text = json.loads(line)[field]
             text.encode()  # refuses halves of surrogate pairs, which JSON can spell and UTF-8 cannot
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise MinlmError(
                 f'{path}, line {number}: not a JSON object with a text under "{field}" (see --text_field)'
             ) from error

@@ -15,6 +15,7 @@ from minlm.corpus.wrapping import is_cut_off
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import log
+from minlm.reading import reading
 
 MAX_BOOK_BYTES = 64_000_000  # unpacked; the Bible has 4
 CUT_OFF = "a text without its end"
@@ -132,7 +133,10 @@ def _try_charset(body: bytes, charset: str) -> tuple[str, str] | None:
 
 def _addresses(selection: str | Path, gutenberg_id: int) -> list[tuple[str, str]]:
     """Address and charset of the texts of a book, the best first."""
-    with open(selection, encoding="utf-8", newline="") as file:
+    with (
+        reading(selection, "a table of books", "Delete it; `python -m minlm.scripts.selection` writes it."),
+        open(selection, encoding="utf-8", newline="") as file,
+    ):
         for row in csv.DictReader(file):
             if row["gutenberg_id"] == str(gutenberg_id) and row["text_url"]:
                 others = [text.partition(" ")[::2] for text in row["other_texts"].split("; ") if text]

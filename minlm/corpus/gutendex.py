@@ -10,10 +10,11 @@ from urllib.parse import urlencode, urlsplit
 
 from minlm.corpus import web
 from minlm.corpus.catalog_pages import read_pages
-from minlm.corpus.entries import Book, add, has_number, parse_json, tidy
+from minlm.corpus.entries import Book, add, has_number, parse_foreign_json, tidy
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import log
+from minlm.reading import UNREADABLE
 
 COLUMNS = (
     "gutenberg_id", "title", "authors", "translators", "languages", "download_count", "subjects", "bookshelves",
@@ -121,8 +122,8 @@ def read_catalog(path: str | Path) -> list[Book]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                entry = parse_json(line)
-            except ValueError:
+                entry = parse_foreign_json(line)
+            except UNREADABLE:
                 entry = None
             if not has_number(entry):
                 raise MinlmError(f"{path}, line {number}: not an entry of a catalog; delete the file to read it anew")

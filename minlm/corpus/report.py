@@ -5,7 +5,6 @@ from the words: a word is always cut into the same tokens, so each distinct word
 """
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from minlm.corpus.mix import IntArray, scan
 from minlm.errors import MinlmError
 from minlm.files import atomic_write, check_writable
 from minlm.progress import log
+from minlm.reading import parse_json, reading
 from minlm.tokenization.backends import DEFAULT, Options
 from minlm.tokenization.bpe import BPETokenizer
 from minlm.tokenization.counting import count_words
@@ -211,16 +211,14 @@ def _draw_words(axes: Axes, contents: Mapping[str, Content]) -> None:
 
 def _read_record(path: str | Path) -> dict[Path, tuple[float, float]]:
     """Share and passes of each file that was mixed."""
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    with reading(path, "a record of mixing", "Delete it and mix again."):
+        record = parse_json(Path(path).read_text(encoding="utf-8"))
         found = {}
         for sources in record.values():
             total = sum(source["words"] for source in sources.values())
             for name, source in sources.items():
                 found[Path(name)] = (round(source["words"] / total, 4), round(source["passes"], 4))
         return found
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise MinlmError(f"{path} is not a record of mixing; delete it and mix again") from error
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -72,7 +72,11 @@ class Pace:
             return
         with open_locked(self.path, "a+") as file:  # the others queue here while one sleeps
             file.seek(0)
-            now = self._sleep_after(float(file.read() or 0))
+            try:
+                last = float(file.read(100))
+            except ValueError:  # empty, or damaged
+                last = 0.0
+            now = self._sleep_after(last)
             file.truncate(0)
             file.write(repr(now))
 

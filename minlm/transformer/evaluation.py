@@ -5,7 +5,7 @@ import itertools
 import json
 import lzma
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
+from minlm.reading import parse_json, quote, reading
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.batching import Tokens, evaluation_batches
 from minlm.transformer.device import autocast
@@ -22,6 +23,7 @@ from minlm.transformer.model import TransformerLM
 from minlm.transformer.parallel import Processes
 
 BLOCK = 1 << 20  # bytes of text read at a time
+FIGURES = ("nats_per_token", "perplexity", "bits_per_byte", "tokens", "bytes", "parameters")
 
 
 def validation_loss(
@@ -115,13 +117,37 @@ def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
         handle.write("\n")
 
 
+def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[str, Any]:
+    """What `write_evaluation` wrote; the figures in `names` and those of the compressors are finite numbers.
+
+    Raises:
+        MinlmError: it is missing, damaged, or lacks a figure.
+    """
+    with reading(path, "an evaluation of minlm", "`python -m minlm.scripts.evaluate` writes one."):
+        result = {"baseline": {}, "iteration": None} | parse_json(Path(path).read_text(encoding="utf-8"))
+        numbers = {name: result[name] for name in names} | dict(**result["baseline"])
+        for name, value in {**numbers, "iteration": result["iteration"] or 0}.items():
+            if type(value) not in (int, float) or not 0 <= value < (math.inf if isinstance(value, float) else 2**63):
+                raise ValueError(f"{name} is {quote(value)}")
+    return result
+
+
 def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
-    """How many bytes of text all tokens but the first stand for; special tokens stand for none."""
+    """How many bytes of text all tokens but the first stand for; special tokens stand for none.
+
+    Raises:
+        MinlmError: an id is none of the tokenizer's.
+    """
     special = {token.encode() for token in tokenizer.special_tokens}
     bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
     for token_id, token in tokenizer.vocab.items():
         bytes_of_id[token_id] = 0 if token in special else len(token)
-    return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    try:
+        return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    except IndexError as error:
+        raise MinlmError(
+            "the validation tokens have an id that the tokenizer lacks. Give the tokenizer that made them."
+        ) from error
 
 
 def compressed_bits_per_byte(path: str | Path, make_compressor: Callable[[], Any]) -> float:

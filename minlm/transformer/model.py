@@ -128,10 +128,11 @@ class TransformerLM(nn.Module):
             raise MinlmError(f"d_model ({d_model}) must be divisible by num_heads ({num_heads}).")
         self.gradient_checkpointing = False
 
-        # One table of angles and one mask for all layers; neither belongs in a checkpoint.
+        # One table of angles and one mask for all layers; neither belongs in a checkpoint. The mask is made when it is
+        # needed: generation needs none, and a long context's is larger than the weights.
         rope = None if no_rope else RotaryPositionalEmbedding(rope_theta, d_model // num_heads, context_length)
         self.causal_mask: Tensor
-        self.register_buffer("causal_mask", causal_mask(context_length), persistent=False)
+        self.register_buffer("causal_mask", torch.empty(0, 0, dtype=torch.bool), persistent=False)
         self.token_embeddings = Embedding(vocab_size, d_model, std=embedding_std)
         self.layers = nn.ModuleList(
             TransformerBlock(
@@ -173,12 +174,16 @@ class TransformerLM(nn.Module):
         Raises:
             MinlmError: there are more than the context holds.
         """
-        context_length = self.config["context_length"]
-        mask = self.causal_mask[:length, :length] if cache is None else cache.begin(length)
-        longest = length if cache is None else mask.shape[-1]
-        if longest > context_length:
+        mask = None if cache is None else cache.begin(length)
+        longest = length if mask is None else mask.shape[-1]
+        if longest > (context_length := self.config["context_length"]):
             raise MinlmError(f"a sequence of {longest} tokens is longer than the model's context of {context_length}.")
-        return mask
+        if mask is not None:
+            return mask
+        if length > len(self.causal_mask):
+            with torch.inference_mode(False):  # training may need it later
+                self.causal_mask = causal_mask(length, self.causal_mask.device)
+        return self.causal_mask[:length, :length]
 
     def transform(self, x: Tensor, mask: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """What is between the embeddings and the head: (batch, seq, d_model) → the same shape."""

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from minlm.errors import MinlmError
+from minlm.errors import DamagedFileError, MinlmError
 from minlm.files import sha256, temporaries
 from minlm.locks import open_locked
 from minlm.progress import log
+from minlm.reading import reading
 from minlm.transformer.checkpoint import load_tensors, save_tensors
 
 STATE_FORMAT = 2  # another one is another run: it starts fresh
@@ -107,24 +108,36 @@ class RunState:
             return None
         try:
             state = self.read(self.checkpoint)
+        except DamagedFileError as error:
+            self.set_aside(error.reason)
+            return None
         except MinlmError as error:
             log.info(f"starting fresh: {error}")
             return None
         log.info(f"continuing an interrupted run at step {state['iteration']:,} ({self.checkpoint})")
         return state
 
+    def set_aside(self, reason: str) -> None:
+        """Make way for a new state: keep the damaged one beside the folder, and say so."""
+        kept = self.folder.with_name(f"{self.folder.name}.damaged")
+        os.replace(self.checkpoint, kept)
+        log.info(f"starting over: {self.checkpoint} is damaged ({reason}); it is kept as {kept}")
+
     def read(self, path: str | Path) -> dict[str, Any]:
         """The state in `path`, a file or its folder.
 
         Raises:
-            MinlmError: it is missing, damaged or of another run.
+            DamagedFileError: it is damaged, or no state of a run.
+            MinlmError: it is missing, or of another run.
         """
         path = Path(path)
         if path.is_dir():
             path /= self.checkpoint.name
         state = load_tensors(path)
-        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
-            raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
+        with reading(path, "the state of a run", "Leave --resume out."):
+            if state["fingerprint"] != self.fingerprint:
+                raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
+            int(state["iteration"])
         return state
 
     def save(self, state: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
+from minlm.reading import reading
 from minlm.transformer.batching import Tokens, batch_at
 from minlm.transformer.computation import Computation
 from minlm.transformer.device import autocast
@@ -94,13 +95,25 @@ class Trainer:
         self.elapsed_before = self.since_row_before = 0.0
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from a state of `RunState`."""
-        self.model.load_state_dict(saved["model_state_dict"])
-        self.optimizer.load_state_dict(saved["optimizer_state_dict"])
-        self.step, self.rows = saved["iteration"], saved["rows"]
-        self.elapsed_before, self.since_row_before = saved["elapsed_s"], saved["since_row_s"]
-        self.loss_sum, self.grad_norm = saved["loss_sum"], saved["grad_norm"]
-        self.how.continue_from(saved.get("computed"))
+        """Go on from a state of `RunState`.
+
+        Raises:
+            DamagedFileError: it is no state of this run; the trainer is of no more use then.
+        """
+        place = self.state.checkpoint if self.state else "the state of the run"
+        with reading(place, "a state of this run", "Leave --resume out."):
+            self.model.load_state_dict(saved["model_state_dict"])
+            self.optimizer.load_state_dict(saved["optimizer_state_dict"])
+            for weight, values in self.optimizer.state.items():
+                shapes = [values[name].shape for name in ("exp_avg", "exp_avg_sq", "step")]
+                if shapes != [weight.shape, weight.shape, ()]:
+                    raise ValueError("the optimizer's state is of another shape")
+            self.step, self.rows = int(saved["iteration"]), list(saved["rows"])
+            if not (0 <= self.step <= self.steps and all(0 < row["iter"] <= self.step for row in self.rows)):
+                raise ValueError("it is behind the end of the run")
+            self.elapsed_before, self.since_row_before = float(saved["elapsed_s"]), float(saved["since_row_s"])
+            self.loss_sum, self.grad_norm = float(saved["loss_sum"]), float(saved["grad_norm"])
+            self.how.continue_from(saved.get("computed"))
 
     def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
         """Call `on_row` with each row of the metrics, those of the interrupted run first."""

@@ -1,5 +1,6 @@
 """A training run from token files to a model: checks, the state of an unfinished run, the loop, the results."""
 
+import functools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from minlm import process
-from minlm.errors import MinlmError
+from minlm.errors import DamagedFileError, MinlmError
 from minlm.files import check_writable
 from minlm.finished import FinishedRun
 from minlm.progress import log
@@ -100,9 +101,19 @@ def train(
                 _write_about(rows, log_csv, plot_dir)
                 state.finish()
             return rows
-        trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes, processes)
+        make_trainer = functools.partial(
+            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes
+        )
+        trainer = make_trainer()
         if saved is not None:
-            trainer.restore(saved)
+            try:
+                trainer.restore(saved)
+            except DamagedFileError as error:
+                if resume:
+                    raise
+                if state is not None:
+                    state.set_aside(error.reason)
+                trainer = make_trainer()
         if log_to_wandb and processes.is_first:
             trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
         rows = trainer.run()

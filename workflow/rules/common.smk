@@ -1,7 +1,5 @@
 """The configuration, and what the other files share. Nothing heavy is imported: a no-op call must cost nothing."""
 
-import csv
-import os
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from minlm.workflow import (
     cache_for_this_code,
     expand_globs,
     flags,
+    kept_books,
     link_target,
     lock_folder,
     use_this_python,
@@ -116,8 +115,10 @@ def shard_flag(wildcards):
 
 def selected_books(wildcards):
     """Cleaned texts of the books that selection.csv keeps; known once the catalog has been read."""
-    with open(checkpoints.selection.get().output.csv, encoding="utf-8", newline="") as table:
-        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
+    try:
+        ids = kept_books(checkpoints.selection.get().output.csv)
+    except MinlmError as error:
+        raise WorkflowError(str(error)) from None
     return expand("data/ancients/clean/{id}.txt", id=ids)
 
 
