@@ -41,7 +41,8 @@ class BPETokenizer:
     ):  # fmt: skip
         choose_backend(backend, 0)  # complains if there is no such backend
         self.backend = backend
-        self._encoders: dict[str, Any] = {}  # by backend
+        self._encoder: Any = None
+        self._encoder_backend = ""
         self._num_bytes = 0  # encoded so far
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
         self.pretokenizer = PreTokenizer(self.special_tokens)
@@ -118,11 +119,12 @@ class BPETokenizer:
             whole = text.encode()
         except UnicodeEncodeError as error:
             raise MinlmError(f"the text holds half of a surrogate pair ({error}), which is not a character") from error
-        self._num_bytes += len(whole)  # where kernels are to be compiled first, plain Python begins
-        backend = "numba" if "numba" in self._encoders else choose_backend(self.backend, self._num_bytes)
-        if backend not in self._encoders:
-            self._encoders = {backend: self.make_encoder(backend=backend)}
-        return self._encoders[backend].encode(whole).tolist()
+        self._num_bytes += len(whole)
+        if self._encoder_backend != "numba":  # where kernels are to be compiled first, plain Python begins
+            backend = choose_backend(self.backend, self._num_bytes)
+            if backend != self._encoder_backend:
+                self._encoder, self._encoder_backend = self.make_encoder(backend=backend), backend
+        return self._encoder.encode(whole).tolist()
 
     def make_encoder(self, keep_invalid: bool = False, backend: str | None = None) -> Any:
         """A new `WordEncoder` of a backend (by default the tokenizer's); each thread needs its own."""
