@@ -4,6 +4,7 @@ import csv
 import glob
 import hashlib
 import os
+import platform
 import re
 import shlex
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from minlm.cores import available_memory
 from minlm.errors import MinlmError
 from minlm.locks import open_locked
 from minlm.reading import quote, reading
@@ -31,6 +33,7 @@ job() {
 """
 
 CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
+GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, those of Windows
 
 _held: list[IO[str]] = []  # open files whose locks last as long as this process
 
@@ -120,6 +123,39 @@ def kept_books(selection: str | Path) -> list[str]:
         if odd := [number for number in ids if not re.fullmatch("[0-9]+", number)]:
             raise ValueError(f"{quote(odd[0])} is no number of a book")
         return ids
+
+
+def has_gpu() -> bool:
+    """Whether this machine seems to have a GPU. Only torch knows, but it takes seconds to import."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return any(map(os.path.exists, GPUS)) or (sys.platform, platform.machine()) == ("darwin", "arm64")
+
+
+def share_cores(cores: int, jobs: int, memory: int) -> int:
+    """The cores for each of several jobs that share them: small models train faster side by side with a thread each.
+
+    Args:
+        cores: that there are.
+        jobs: to run.
+        memory: bytes that a job takes; no more jobs run at once than there is room for.
+    """
+    room = max(1, available_memory() // memory)
+    each = cores // max(1, min(jobs, cores, room))
+    return each + 1 if min(jobs, cores // each) > room else each
+
+
+def training_memory(run: Mapping[str, Any]) -> int:
+    """Bytes that training takes on a CPU: more rather than less, see docs/performance.md.
+
+    Weights, gradients and two moments; what each layer keeps for the backward pass; and half a GB for Python and torch.
+    """
+    model, training = run["model"], run["training"]
+    width, inner, layers = model["d_model"], model["d_ff"], model["num_layers"]
+    parameters = 2 * run["tokenizer"]["vocab_size"] * width + layers * (4 * width**2 + 3 * width * inner)
+    tokens = training["batch_size"] * model["context_length"] // training["grad_accum_steps"]
+    kept = 16 * width + 5 * inner + 3 * model["num_heads"] * model["context_length"]
+    return 16 * parameters + 4 * tokens * layers * kept + 500_000_000
 
 
 def lock_folder(path: str = ".snakemake/minlm.lock") -> None:

@@ -26,7 +26,7 @@ from minlm.errors import MinlmError
 from minlm.files import atomic_write, check_writable
 from minlm.progress import log
 from minlm.reading import parse_json, reading
-from minlm.tokenization.backends import DEFAULT, Options
+from minlm.tokenization.backends import BYTES_PER_BYTE_OF_WORDS, DEFAULT, Options, choose_backend_for_files
 from minlm.tokenization.bpe import BPETokenizer
 from minlm.tokenization.counting import count_words
 from minlm.tokenization.word_counts import WordCounts
@@ -125,7 +125,8 @@ def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
 
 def count_tokens(counts: WordCounts, tokenizer: BPETokenizer) -> int:
     """How many tokens all the counted words are."""
-    encoder, words, total = tokenizer.make_encoder(), counts.words(), 0
+    backend = choose_backend_for_files(tokenizer.backend, BYTES_PER_BYTE_OF_WORDS * len(counts.joined))
+    encoder, words, total = tokenizer.make_encoder(backend=backend), counts.words(), 0
     (end_of_word,) = tokenizer.encode(SEPARATOR)
     for first in range(0, len(words), _WORDS_AT_A_TIME):
         some = words[first : first + _WORDS_AT_A_TIME]

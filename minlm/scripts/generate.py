@@ -43,13 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.transformer.device import resolve_device
+    from minlm.transformer.device import resolve_device, set_threads
     from minlm.transformer.loading import load_with_tokenizer
     from minlm.transformer.samples import Setting, generate_samples, random_seed
     from minlm.transformer.streaming import write_stream
 
     if arguments.num_samples < 1:
         raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
+    set_threads()
     model, tokenizer, _ = load_with_tokenizer(
         arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
     )

@@ -29,10 +29,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.serve.server import Server
-    from minlm.transformer.device import resolve_device
+    from minlm.transformer.device import resolve_device, set_threads
     from minlm.transformer.loading import load_with_tokenizer
 
     server = Server(arguments.host, arguments.port)  # first: it is quick to fail
+    set_threads()
     model, tokenizer, info = load_with_tokenizer(
         arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
     )

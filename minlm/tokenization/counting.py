@@ -10,7 +10,7 @@ from minlm.errors import MinlmError
 from minlm.files import atomic_write
 from minlm.progress import Progress
 from minlm.tokenization import text
-from minlm.tokenization.backends import DEFAULT, Options, load_backend
+from minlm.tokenization.backends import DEFAULT, Options, choose_backend_for_files, load_backend
 from minlm.tokenization.pretokenize import PreTokenizer
 from minlm.tokenization.word_counts import WordCounts
 
@@ -50,8 +50,9 @@ def count_words(
     """
     pretokenizer = PreTokenizer(special_tokens)
     total = text.total_bytes(paths)
-    threads = options.threads_for(max(map(os.path.getsize, paths)))
-    make_counter = load_backend(options.backend).WordCounter
+    backend = choose_backend_for_files(options.backend, options.share_of(total))
+    threads = options.threads_for(max(map(os.path.getsize, paths)), backend)
+    make_counter = load_backend(backend).WordCounter
     counters = [_Counter(make_counter(special_tokens, options.keep_invalid)) for _ in range(threads)]
     with Progress(total, "counting words", "B") as progress:
         for path in paths:

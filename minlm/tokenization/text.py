@@ -134,11 +134,6 @@ def is_unfinished(read: Read, text: Range, separator: bytes) -> bool:
         size *= 2
 
 
-def default_threads() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def map_in_order(
     work: Callable[[Worker, Range], Result], parts: Iterator[Range], workers: Sequence[Worker]
 ) -> Iterator[Result]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from minlm.cores import available_cores, usable_threads
 from minlm.errors import MinlmError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -55,12 +56,19 @@ def move(tensor: Tensor, device: torch.device | str) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)  # overlaps with what the device is still doing
 
 
-def set_threads(count: int | None) -> None:
-    """Let torch use `count` CPU threads; None leaves its own choice. Processes of `torchrun` share them."""
-    if count is not None:
-        if count < 1:
-            raise MinlmError(f"--threads must be at least 1, not {count}.")
-        torch.set_num_threads(max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+def set_threads(count: int | None = None) -> None:
+    """Let torch use `count` CPU threads, or as many as it would choose itself, but no more than there are cores.
+
+    Processes of `torchrun` share them; those of `srun` are given cores of their own by Slurm.
+    """
+    if count is not None and count < 1:
+        raise MinlmError(f"--threads must be at least 1, not {count}.")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if count is None:  # torch knows the affinity, but not a container's quota; torchrun gives each process a number
+        threads = min(torch.get_num_threads(), available_cores() // processes)
+    else:
+        threads = usable_threads(count) // processes
+    torch.set_num_threads(max(1, threads))
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:

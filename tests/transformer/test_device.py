@@ -68,14 +68,39 @@ def test_explicit_precision():
         resolve_dtype("float16", torch.device("cpu"))
 
 
-def test_processes_of_torchrun_share_the_threads(monkeypatch):
+@pytest.fixture
+def cores(monkeypatch):
+    """Makes this a machine of so many cores, on which torch would take 64 threads."""
     before = torch.get_num_threads()
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    set_threads(12)
-    assert torch.get_num_threads() == 3
-    set_threads(2)
-    assert torch.get_num_threads() == 1
+
+    def make(number: int) -> None:
+        torch.set_num_threads(64)
+        for module in ("minlm.cores", "minlm.transformer.device"):
+            monkeypatch.setattr(f"{module}.available_cores", lambda: number)
+
+    yield make
     torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "processes", "threads"),
+    [
+        (12, 16, 4, 3),
+        (12, 8, 4, 2),
+        (2, 16, 4, 1),
+        (64, 2, 4, 1),
+        (64, 2, 1, 2),
+        (8, 8, 1, 8),
+        (None, 3, 1, 3),
+        (None, 128, 1, 64),
+        (None, 8, 4, 2),
+    ],
+)
+def test_no_more_threads_than_cores(cores, monkeypatch, asked, available, processes, threads):
+    cores(available)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    set_threads(asked)
+    assert torch.get_num_threads() == threads
 
 
 def test_long_runs_are_compiled(monkeypatch, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, workflow.basedir)
 
 from minlm.config import load_schema, resolve
+from minlm.cores import available_cores
 from minlm.errors import MinlmError
 from minlm.experiments import HOW, MAIN, differences, first_alike, runs
 from minlm.finished import forget
@@ -16,11 +17,20 @@ from minlm.workflow import (
     cache_for_this_code,
     expand_globs,
     flags,
+    has_gpu,
     kept_books,
     link_target,
     lock_folder,
+    share_cores,
+    training_memory,
     use_this_python,
 )
+
+# `--cores 8` on a machine of 2 is `--cores 2`: or four trainings with 2 threads each would run at once. (Snakemake
+# counts jobs instead, its "nodes", where they run on other machines.)
+if workflow.resource_settings.nodes is None and (workflow.resource_settings.cores or 0) > available_cores():
+    logger.info(f"--cores {workflow.cores}: this process may use {available_cores()}, so it takes no more.")
+    workflow.global_resources["_cores"] = available_cores()
 
 become_head()
 shell.prefix(JOB.replace("{", "{{").replace("}", "}}"))
@@ -91,6 +101,23 @@ def computes(stage):
 
 VOCAB = {"vocab": "data/{run}tokenizer/vocab.json", "merges": "data/{run}tokenizer/merges.txt"}
 TOKENIZER_FILES = {name: made("tokenizer", path) for name, path in VOCAB.items()}
+
+
+# On this machine's CPU the jobs of several runs share the cores. A GPU is for one at a time, with all cores.
+ON_CPU = TRAINING["devices"] == 1 and (TRAINING["device"] == "cpu" or TRAINING["device"] is None and not has_gpu())
+MEMORY = max(map(training_memory, RUNS.values()))
+
+
+def shared_threads(rule):
+    """Threads of each job of a rule: with several to run, as many as let them run side by side."""
+
+    def of_each(wildcards):
+        if not (ON_CPU and workflow.local_exec):
+            return 16
+        jobs = sum(job.rule.name == rule for job in workflow.dag.needrun_jobs())
+        return min(16, share_cores(workflow.cores, jobs, MEMORY))
+
+    return of_each
 
 
 # Counting and tokenizing in shards: files with .2-of-4 in their names instead of one with nothing there.

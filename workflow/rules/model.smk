@@ -17,7 +17,7 @@ rule train:
         run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads("train")
     resources:
         mem_mb=8000,
         runtime=1440,
@@ -52,7 +52,7 @@ rule evaluate:
         run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads("evaluate")
     resources:
         mem_mb=4000,
         runtime=60,
@@ -78,7 +78,7 @@ rule sample:
         run=computes("samples"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads("sample")
     resources:
         mem_mb=4000,
         runtime=60,
