@@ -1,5 +1,6 @@
 """For all tests: two of them run side by side, so each process computes with one thread; and no test is timed."""
 
+import logging
 import os
 import shutil
 
@@ -12,6 +13,14 @@ hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logging():
+    """Each test finds the logger `minlm` as an import leaves it: the programs configure it for the whole process."""
+    log = logging.getLogger("minlm")
+    log.handlers[:], log.propagate = [], True
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
