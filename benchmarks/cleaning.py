@@ -11,7 +11,7 @@ from pathlib import Path
 
 from minlm.corpus.cleaning import clean_book, normalize_spaces
 from minlm.corpus.gutenberg import decode
-from minlm.corpus.wrapping import LICENSE, cut_header_and_footer
+from minlm.corpus.gutenberg_frame import LICENSE, cut_header_and_footer
 
 SUSPICIOUS = re.compile(rf"{LICENSE.pattern}|gutenberg|transcriber|copyright|\be-?(?:text|book)\b", re.I)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minlm.tokenization.backends import Options
+from minlm.bulk.encode_files import encode_files
+from minlm.export.tokenizer_json import write_tokenizer_json
+from minlm.fast.tokenization.options import Options
 from minlm.tokenization.bpe import BPETokenizer
-from minlm.tokenization.encode_file import encode_files
-from minlm.tokenization.huggingface import write_tokenizer_json
 from minlm.tokenization.pretokenize import GPT2_PATTERN
 from minlm.tokenization.train import train_tokenizer
 

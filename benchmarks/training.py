@@ -26,11 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minlm.training.device import autocast, keep_freed_memory, resolve_dtype
+from minlm.training.settings import TrainingSettings
+from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM
-from minlm.transformer.batching import batch_at, open_tokens
-from minlm.transformer.device import autocast, keep_freed_memory, resolve_dtype
-from minlm.transformer.settings import TrainingSettings
-from minlm.transformer.trainer import Trainer
+from minlm.transformer.data import batch_at, open_tokens
 
 SHAPES: dict[str, dict[str, int]] = {
     "reference": {

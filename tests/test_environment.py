@@ -60,6 +60,6 @@ def test_imports_are_declared_and_declarations_are_used():
 
 
 def test_what_every_snakemake_call_imports_is_light():
-    code = "import sys, minlm.config, minlm.workflow; print(*sys.modules)"
+    code = "import sys, minlm.pipeline.config, minlm.pipeline.rules; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "numpy", "pandas", "matplotlib", "regex", "requests"} & set(loaded)

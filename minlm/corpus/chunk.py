@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minlm.corpus.documents import trim, write_document
+from minlm.atomic import atomic_write
+from minlm.documents import trim, write_document
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import Progress, log
 
 WORD = re.compile(r"\b\w+\b")

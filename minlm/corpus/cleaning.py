@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from minlm.corpus.documents import SEPARATOR
+from minlm.atomic import atomic_write
+from minlm.corpus.gutenberg_frame import cut_header_and_footer, cut_out, remove_license, remove_transcribers_notes
 from minlm.corpus.reflow import reflow
-from minlm.corpus.wrapping import cut_header_and_footer, cut_out, remove_license, remove_transcribers_notes
+from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import log
 
 Step = Callable[[str], tuple[str, int]]

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import requests
 
-from minlm import files
+from minlm import atomic as files
+from minlm.atomic import atomic_write
 from minlm.corpus import web
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import Progress, log
 
 CHUNK_BYTES = 1 << 16  # a break loses at most this much of what had arrived

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import requests
 
+from minlm.atomic import atomic_write
 from minlm.corpus import web
+from minlm.corpus.gutenberg_frame import is_cut_off
 from minlm.corpus.gutendex import pace_file
-from minlm.corpus.wrapping import is_cut_off
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import log
 
 CUT_OFF = "a text without its end"

@@ -12,9 +12,9 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 
+from minlm.atomic import atomic_write
 from minlm.corpus import web
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import Progress, log
 
 FIELDS = (

@@ -15,9 +15,9 @@ from typing import IO, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from minlm.corpus.documents import BLOCK_BYTES, SEPARATOR, read_blocks
+from minlm.atomic import atomic_write
+from minlm.documents import BLOCK_BYTES, SEPARATOR, read_blocks
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import Progress, log
 
 TRAIN_FRACTION = 0.95  # of target_total_words; the rest is validation

@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.files import collect_files
+    from minlm.corpus.local_files import collect_files
 
     start = time.perf_counter()
     counts = collect_files(

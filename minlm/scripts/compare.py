@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.errors import MinlmError
-    from minlm.transformer.comparison import draw, read_run, write_page, write_table
+    from minlm.reports.comparison import draw, read_run, write_page, write_table
 
     if not arguments.runs:
         raise MinlmError("there is nothing to compare. Name `experiments:` in the configuration; docs/experiments.md.")

@@ -21,8 +21,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.config import load_schema, reference
-    from minlm.files import atomic_write
+    from minlm.atomic import atomic_write
+    from minlm.pipeline.config import load_schema, reference
     from minlm.progress import log
 
     with atomic_write(arguments.output) as handle:

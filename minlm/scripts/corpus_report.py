@@ -38,8 +38,8 @@ def _name_and_folder(value: str) -> tuple[str, str]:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.report import report_corpora
-    from minlm.tokenization.backends import Options
+    from minlm.fast.tokenization.options import Options
+    from minlm.reports.corpus import report_corpora
     from minlm.tokenization.bpe import BPETokenizer
 
     start = time.perf_counter()

@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.tokenization.counting import count_words_to_file
+    from minlm.bulk.count_words import count_words_to_file
 
     start = time.perf_counter()
     options = text_options(arguments)

@@ -29,10 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.transformer.batching import open_tokens
-    from minlm.transformer.device import resolve_device, set_threads
-    from minlm.transformer.evaluation import evaluate, write_evaluation
-    from minlm.transformer.loading import load_with_tokenizer
+    from minlm.generation.load import load_with_tokenizer
+    from minlm.training.device import resolve_device, set_threads
+    from minlm.training.evaluation import evaluate, write_evaluation
+    from minlm.transformer.data import open_tokens
 
     set_threads(arguments.threads)
     device = resolve_device(arguments.device)

@@ -31,8 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.transformer.export import export, read_evaluation
-    from minlm.transformer.loading import load_with_tokenizer
+    from minlm.export.huggingface import export, read_evaluation
+    from minlm.generation.load import load_with_tokenizer
 
     evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation)
     model, tokenizer, info = load_with_tokenizer(arguments.checkpoint, arguments.vocab_path, arguments.merges_path)

@@ -40,10 +40,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.transformer.device import resolve_device
-    from minlm.transformer.loading import load_with_tokenizer
-    from minlm.transformer.samples import Setting, generate_samples, random_seed
-    from minlm.transformer.streaming import write_stream
+    from minlm.generation.load import load_with_tokenizer
+    from minlm.generation.samples_file import Setting, generate_samples, random_seed
+    from minlm.generation.stream_text import write_stream
+    from minlm.training.device import resolve_device
 
     if arguments.num_samples < 1:
         raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")

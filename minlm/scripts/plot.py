@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.progress import log
-    from minlm.transformer.plots import draw_plots, read_metrics
+    from minlm.reports.plots import draw_plots, read_metrics
 
     paths = draw_plots(read_metrics(arguments.metrics), arguments.output_dir)
     log.info(f"wrote {', '.join(str(path) for path in paths)}")

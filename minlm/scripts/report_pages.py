@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _work(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from minlm import report
-    from minlm.corpus.documents import SEPARATOR
+    from minlm.documents import SEPARATOR
+    from minlm.reports import run_pages as report
     from minlm.tokenization import BPETokenizer
 
     tokenizer = BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, [SEPARATOR])

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from minlm.nlm_run import KEYS, RULES, check_folder, snakemake_command
+from minlm.pipeline.nlm_run import KEYS, RULES, check_folder, snakemake_command
 from minlm.progress import log
 from minlm.scripts import cli
 

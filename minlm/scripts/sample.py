@@ -33,9 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.transformer.device import resolve_device, set_threads
-    from minlm.transformer.loading import load_with_tokenizer
-    from minlm.transformer.samples import Setting, generate_samples, write_samples
+    from minlm.generation.load import load_with_tokenizer
+    from minlm.generation.samples_file import Setting, generate_samples, write_samples
+    from minlm.training.device import resolve_device, set_threads
 
     settings = [Setting.parse(text) for text in arguments.settings]
     set_threads(arguments.threads)

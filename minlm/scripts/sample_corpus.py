@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.sample import write_sample
+    from minlm.corpus.bible import write_sample
 
     start = time.perf_counter()
     counts = write_sample(arguments.output_train, arguments.output_valid, arguments.valid_every)

@@ -28,9 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
+    from minlm.generation.load import load_with_tokenizer
     from minlm.serve.server import Server
-    from minlm.transformer.device import resolve_device
-    from minlm.transformer.loading import load_with_tokenizer
+    from minlm.training.device import resolve_device
 
     server = Server(arguments.host, arguments.port)  # first: it is quick to fail
     model, tokenizer, info = load_with_tokenizer(

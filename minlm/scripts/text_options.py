@@ -5,7 +5,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minlm.tokenization.backends import Options
+    from minlm.fast.tokenization.options import Options
 
 
 def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> None:
@@ -28,7 +28,7 @@ def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> No
 
 def text_options(arguments: argparse.Namespace) -> "Options":
     """The values of these flags."""
-    from minlm.tokenization.backends import Options
+    from minlm.fast.tokenization.options import Options
 
     return Options(
         threads=arguments.threads,

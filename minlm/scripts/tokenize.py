@@ -34,8 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
+    from minlm.bulk.encode_files import encode_files
     from minlm.tokenization import BPETokenizer
-    from minlm.tokenization.encode_file import encode_files
 
     tokenizer = BPETokenizer.from_files(
         arguments.vocab_path, arguments.merges_path, arguments.special_tokens, arguments.backend

@@ -102,11 +102,11 @@ def _run_flags(group: Any) -> None:
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.errors import MinlmError
     from minlm.progress import log
-    from minlm.transformer.device import keep_freed_memory, set_threads
-    from minlm.transformer.parallel import joined_processes
-    from minlm.transformer.settings import TrainingSettings
-    from minlm.transformer.stop_signals import Interrupted
-    from minlm.transformer.training import train
+    from minlm.training.device import keep_freed_memory, set_threads
+    from minlm.training.processes import joined_processes
+    from minlm.training.run import train
+    from minlm.training.settings import TrainingSettings
+    from minlm.training.signals import Interrupted
 
     if bool(arguments.vocab_path) != bool(arguments.merges_path):
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
@@ -136,7 +136,7 @@ def _work(arguments: argparse.Namespace) -> None:
 
 
 def _tokenizer(arguments: argparse.Namespace) -> "BPETokenizer | None":
-    from minlm.corpus.documents import SEPARATOR
+    from minlm.documents import SEPARATOR
     from minlm.tokenization import BPETokenizer
 
     if not arguments.vocab_path:

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from minlm.pages import spell_token
+from minlm.generation.batched import StreamedToken
+from minlm.generation.samples_file import Setting, prompt_ids
+from minlm.generation.stream_text import stream_text
+from minlm.reports.html import spell_token
 from minlm.serve.request import TextRequest
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
-from minlm.transformer.samples import Setting, prompt_ids
-from minlm.transformer.sampling import StreamedToken
-from minlm.transformer.streaming import stream_text
 
 NUM_ALTERNATIVES = 5
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from minlm.errors import MinlmError
-from minlm.transformer.samples import random_seed
+from minlm.generation.samples_file import random_seed
 
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_BODY_BYTES = 128 * 1024  # JSON can spell a character in 12 bytes

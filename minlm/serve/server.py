@@ -24,12 +24,12 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import urlsplit
 
-from minlm import pages
 from minlm.errors import MinlmError
 from minlm.progress import log
+from minlm.reports import html as pages
 from minlm.serve import request as limits
 from minlm.serve.events import Event, write_text
-from minlm.serve.line import GoneAway, Line, LineClosed, LineFull
+from minlm.serve.queue import GoneAway, Line, LineClosed, LineFull
 from minlm.serve.request import TextRequest, parse
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM

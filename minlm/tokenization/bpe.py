@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
+from minlm.fast.tokenization.options import BACKENDS, Options, load_backend
 from minlm.progress import log
-from minlm.tokenization.backends import BACKENDS, Options, load_backend
-from minlm.tokenization.files import Merge, read_merges, read_vocab, write_merges, write_vocab
 from minlm.tokenization.pretokenize import PreTokenizer, find_words
+from minlm.tokenization.vocabulary_files import Merge, read_merges, read_vocab, write_merges, write_vocab
 
 
 class BPETokenizer:
@@ -63,7 +63,7 @@ class BPETokenizer:
         cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str], backend: str = "numba"
     ) -> "BPETokenizer":
         """Learn a vocabulary from a UTF-8 text file or an `.npz` of word counts; see `train.train_bpe`."""
-        from minlm.tokenization.counting import count_words
+        from minlm.bulk.count_words import count_words
         from minlm.tokenization.train import initial_vocab, train_bpe
 
         initial_vocab(vocab_size, special_tokens)  # complains before the text is read

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from minlm.atomic import atomic_write
+from minlm.bulk.count_words import Stopwatch, count_words
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
+from minlm.fast.tokenization.options import DEFAULT, Options, load_backend
+from minlm.fast.tokenization.ranges import total_bytes
 from minlm.progress import Progress, log
-from minlm.tokenization.backends import DEFAULT, Options, load_backend
-from minlm.tokenization.counting import Stopwatch, count_words
-from minlm.tokenization.files import Merge, write_merges, write_vocab
 from minlm.tokenization.pretokenize import PreTokenizer
-from minlm.tokenization.text import total_bytes
+from minlm.tokenization.vocabulary_files import Merge, write_merges, write_vocab
 from minlm.tokenization.word_counts import WordCounts
 
 

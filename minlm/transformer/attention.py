@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minlm.errors import MinlmError
-from minlm.transformer.blockwise_attention import blockwise_causal_attention
-from minlm.transformer.cache import LayerCache
+from minlm.fast.transformer.attention import blockwise_causal_attention
+from minlm.generation.cache import LayerCache
 from minlm.transformer.modules import Linear
 
 

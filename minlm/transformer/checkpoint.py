@@ -18,8 +18,8 @@ from typing import IO, Any
 import torch
 from torch import nn
 
+from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.transformer.model import TransformerLM
 
 MODEL_KEYS = ("model_state_dict", "model_config", "iteration", "tokenizer", "training")

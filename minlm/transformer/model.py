@@ -11,9 +11,9 @@ from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import checkpoint
 
 from minlm.errors import MinlmError
+from minlm.fast.transformer.loss import linear_cross_entropy
+from minlm.generation.cache import KeyValueCache, LayerCache
 from minlm.transformer.attention import MultiHeadSelfAttention, RotaryPositionalEmbedding, causal_mask
-from minlm.transformer.cache import KeyValueCache, LayerCache
-from minlm.transformer.loss import linear_cross_entropy
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
 
 # torch.compile keeps some of what it could compute again from its neighbors, because a GPU would have to wait for it.

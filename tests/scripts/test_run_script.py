@@ -11,8 +11,8 @@ from checkout import Checkout
 from snakemake.cli import parse_args, parse_config
 from snakemake.utils import update_config
 
-from minlm.config import load_schema, resolve
-from minlm.nlm_run import KEYS, RULES
+from minlm.pipeline.config import load_schema, resolve
+from minlm.pipeline.nlm_run import KEYS, RULES
 from minlm.scripts import run
 
 ROOT = Path(__file__).parents[2]

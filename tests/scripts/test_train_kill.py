@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from minlm.files import sha256
+from minlm.atomic import sha256
 from minlm.progress import log
 from minlm.scripts import train
+from minlm.training.metrics import TIMING
+from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import load_tensors
-from minlm.transformer.metrics import TIMING
-from minlm.transformer.trainer import Trainer
 
 FLAGS = shlex.split(
     "--vocab_size 64 --context_length 16 --d_model 32 --num_layers 1 --num_heads 2 --d_ff 64 --batch_size 4 "

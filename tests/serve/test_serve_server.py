@@ -12,12 +12,12 @@ import requests
 import torch
 
 from minlm.errors import MinlmError
+from minlm.generation import stream_text as streaming
 from minlm.progress import log
 from minlm.scripts import generate, serve
 from minlm.serve import server as server_module
 from minlm.serve.request import MAX_BODY_BYTES, MAX_PROMPT_CHARACTERS, TextRequest, parse
 from minlm.serve.server import Server
-from minlm.transformer import streaming
 
 SECONDS = 20
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minlm.bulk.count_words import count_words_to_file
 from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
-from minlm.tokenization.counting import count_words_to_file
 from minlm.tokenization.pretokenize import find_words
 from minlm.tokenization.train import train_bpe, train_tokenizer
 

@@ -8,7 +8,7 @@ from published import END
 
 from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
-from minlm.tokenization.files import spell, unspell
+from minlm.tokenization.vocabulary_files import spell, unspell
 
 
 @given(st.binary())

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from minlm.errors import MinlmError
+from minlm.training.evaluation import evaluate, text_bytes, validation_loss
 from minlm.transformer import TransformerLM
-from minlm.transformer.evaluation import evaluate, text_bytes, validation_loss
 
 CONTEXT = 8
 # Ids 0–4 stand for 1, 2, 3, 4 and 5 bytes of text, id 5 is special.

@@ -3,7 +3,7 @@
 import random
 import time
 
-from minlm.files import sha256
+from minlm.atomic import sha256
 
 MADE = (
     "data/corpus/train.txt", "data/tokenizer/word_counts.npz", "data/tokenizer/vocab.json",

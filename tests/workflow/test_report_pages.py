@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from minlm import pages
+from minlm.reports import html as pages
 from minlm.scripts import report_pages
 from minlm.tokenization import BPETokenizer
 
@@ -13,7 +13,7 @@ from minlm.tokenization import BPETokenizer
 @pytest.fixture
 def flags(tmp_path):
     """Flags for the files of a finished run; the pages go to tmp_path/pages."""
-    from minlm.transformer.samples import Sample, Setting, write_samples
+    from minlm.generation.samples_file import Sample, Setting, write_samples
 
     vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"<|endoftext|>", 257: b"th", 258: b"the"}
     tokenizer = BPETokenizer(vocab, [(b"t", b"h"), (b"th", b"e")], ["<|endoftext|>"])

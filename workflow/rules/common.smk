@@ -6,10 +6,10 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
-from minlm.config import load_schema, resolve
+from minlm.pipeline.config import load_schema, resolve
 from minlm.errors import MinlmError
-from minlm.experiments import HOW, MAIN, differences, first_alike, runs
-from minlm.workflow import any_of, cache_for_this_code, expand_globs, flags, lock_folder, use_this_python
+from minlm.pipeline.experiments import HOW, MAIN, differences, first_alike, runs
+from minlm.pipeline.rules import any_of, cache_for_this_code, expand_globs, flags, lock_folder, use_this_python
 
 use_this_python(workflow.basedir)
 cache_for_this_code(workflow.basedir)

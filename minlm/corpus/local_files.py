@@ -1,0 +1,175 @@
+"""The user's own text files as a corpus: names and globs in, one train and one valid file out."""
+
+import glob
+import gzip
+import itertools
+import json
+import random
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import zstandard
+
+from minlm.atomic import atomic_write
+from minlm.documents import SEPARATOR, iter_texts, read_blocks, trim, write_document
+from minlm.errors import MinlmError
+from minlm.progress import Progress
+
+
+def collect_files(
+    train: Sequence[str],
+    valid: Sequence[str],
+    output_train: str | Path,
+    output_valid: str | Path,
+    documents: str = "separator",
+    valid_fraction: float = 0.05,
+    text_field: str = "text",
+    seed: int = 0,
+) -> dict[str, int]:
+    """Write the documents of the given files to two corpus files.
+
+    Args:
+        train: names or globs (`**` descends into folders) of .txt or .jsonl files, each also as .gz or .zst.
+        valid: the same for validation; if empty, documents of `train` are held out instead.
+        output_train: corpus file to write.
+        output_valid: corpus file to write.
+        documents: where a document ends: "separator" at `<|endoftext|>` (a file without it is one document),
+            "file" at the end of the file, "blank_line" at a blank line. A line of .jsonl is always one document.
+        valid_fraction: fraction of the documents held out, evenly spread; at least one.
+        text_field: the key of the text in .jsonl files.
+        seed: another seed holds out other documents.
+
+    Returns:
+        The number of documents in each file: `{"train": …, "valid": …}`.
+
+    Raises:
+        MinlmError: valid_fraction is out of range; a pattern matches nothing; a file is damaged, without text or
+            not UTF-8; a file is named for both; there is only one document and nothing to hold out.
+    """
+    if not 0 < valid_fraction < 1:
+        raise MinlmError(f"valid_fraction must be between 0 and 1, not {valid_fraction}")
+    train_files, valid_files = find_files(train), find_files(valid)
+    if shared := {path.resolve() for path in train_files} & {path.resolve() for path in valid_files}:
+        raise MinlmError(f"{min(shared)} is named for both training and validation; take it out of one of them")
+    counts = {"train": 0, "valid": 0}
+    with atomic_write(output_train) as out_train, atomic_write(output_valid) as out_valid:
+        texts = _read_files(train_files, documents, text_field)
+        for text, held_out in _hold_out(texts, 0.0 if valid_files else valid_fraction, seed):
+            write_document(out_valid if held_out else out_train, text)
+            counts["valid" if held_out else "train"] += 1
+        for text in _read_files(valid_files, documents, text_field):
+            write_document(out_valid, text)
+            counts["valid"] += 1
+        if counts["train"] == 0 or counts["valid"] == 0:
+            raise MinlmError(
+                f"{train_files[0]} is a single document, so none can be held out for validation: name files for "
+                "validation, or split it (documents: blank_line)"
+            )
+    return counts
+
+
+def find_files(patterns: Iterable[str]) -> list[Path]:
+    """The files that names and globs stand for, in order, each once.
+
+    Raises:
+        MinlmError: one of them matches no file.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
+        files = [Path(match) for match in matches if Path(match).is_file()]
+        if not files:
+            raise MinlmError(f"no file matches {pattern}: check the name and the folder it is in")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
+    """Pair each text with whether it is held out: every (1 / fraction)-th, else the last one."""
+    phase = random.Random(seed).random()
+    held_out = 0
+    for count, (text, is_last) in enumerate(_with_last(texts), start=1):
+        is_held_out = int(count * fraction + phase) > held_out or (is_last and fraction > 0 and held_out == 0)
+        held_out += is_held_out
+        yield text, is_held_out
+
+
+def _with_last(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    for previous, text in itertools.pairwise(itertools.chain(texts, [None])):
+        assert previous is not None
+        yield previous, text is None
+
+
+def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Iterator[str]:
+    """Yield the documents of all files; each file must have at least one."""
+    with Progress(sum(path.stat().st_size for path in paths), "collecting text", "B") as progress:
+        for path in paths:
+            empty = True
+            try:
+                for text in _read_file(path, documents, text_field):
+                    if text := trim(text):
+                        empty = False
+                        yield text
+            except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+                raise MinlmError(f"{path} is damaged or not compressed as its name says: {error}") from error
+            if empty:
+                raise MinlmError(f"{path} holds no text; leave it out, or check where it comes from")
+            progress.update(path.stat().st_size)
+
+
+def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
+    with _open(path) as file:
+        if ".jsonl" in path.suffixes[-2:]:
+            yield from _jsonl_texts(_lines(file, path), path, text_field)
+        elif documents == "blank_line":
+            yield from _paragraphs(_lines(file, path))
+        elif documents == "file":
+            yield "".join(iter_texts(file, path))
+        else:
+            yield from iter_texts(file, path)
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        return cast(BinaryIO, zstandard.open(path, "rb"))
+    return open(path, "rb")
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[str]:
+    rest = b""
+    for _, block in read_blocks(file, path):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            yield line.decode()
+    yield rest.decode()
+
+
+def _paragraphs(lines: Iterator[str]) -> Iterator[str]:
+    paragraph: list[str] = []
+    for line in lines:
+        line = line.replace(SEPARATOR, "")
+        if line.strip():
+            paragraph.append(line)
+        elif paragraph:
+            yield "\n".join(paragraph)
+            paragraph = []
+    yield "\n".join(paragraph)
+
+
+def _jsonl_texts(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
+    """The text of each line, without any separator in it: a line is one document."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)[field]
+            text.encode()  # refuses halves of surrogate pairs, which JSON can spell and UTF-8 cannot
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise MinlmError(
+                f'{path}, line {number}: not a JSON object with a text under "{field}" (see --text_field)'
+            ) from error
+        yield text.replace(SEPARATOR, "")

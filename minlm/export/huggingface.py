@@ -1,0 +1,95 @@
+"""A folder that other programs read: weights, configuration and tokenizer in the layout of the Hugging Face Hub."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from minlm.atomic import atomic_folder
+from minlm.documents import SEPARATOR
+from minlm.errors import MinlmError
+from minlm.export.llama import llama_config, llama_weights
+from minlm.export.tokenizer_json import tokenizer_json
+from minlm.generation.samples_file import end_of_text
+from minlm.reports.model_card import model_card
+from minlm.tokenization import BPETokenizer
+from minlm.transformer.model import TransformerLM
+
+FILES = (
+    "model.safetensors", "config.json", "generation_config.json",
+    "tokenizer.json", "tokenizer_config.json", "README.md",
+)  # fmt: skip
+
+
+def export(
+    folder: str | Path,
+    model: TransformerLM,
+    tokenizer: BPETokenizer,
+    info: dict[str, Any],
+    *,
+    evaluation: dict[str, Any] | None = None,
+    corpus_source: str | None = None,
+    ancients_share: float = 0.0,
+) -> None:
+    """Write `FILES` into a folder, all or nothing; an earlier export there is replaced.
+
+    transformers loads it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer` likewise.
+
+    Args:
+        folder: to write.
+        model, tokenizer, info: as `loading.load_with_tokenizer` returns them.
+        evaluation: results of the validation, for the model card.
+        corpus_source, ancients_share: what the text was, for the model card; see `model_card`.
+
+    Raises:
+        MinlmError: Llama cannot express the model, or the folder cannot be written.
+    """
+    end = end_of_text(tokenizer)
+    ids = {"bos_token_id": end, "eos_token_id": end}
+    foreign = sorted(set(range(model.config["vocab_size"])) - set(tokenizer.vocab))
+    config = {**llama_config(model), **ids}
+    generation = {
+        **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9,
+        "max_new_tokens": max(1, model.config["context_length"] // 2),  # leaves room for a prompt
+        **({"suppress_tokens": foreign} if foreign else {}),  # ids that the tokenizer does not have
+    }  # fmt: skip
+    # Version 5 of transformers makes LlamaTokenizer of a Llama's tokenizer unless another class is named.
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": SEPARATOR,
+        "eos_token": SEPARATOR,
+        "pad_token": SEPARATOR,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": model.config["context_length"],
+    }
+    contents = {
+        "config.json": config,
+        "generation_config.json": generation,
+        "tokenizer.json": tokenizer_json(tokenizer),
+        "tokenizer_config.json": tokenizer_config,
+    }
+    card = model_card(model, info, evaluation, corpus_source, ancients_share)
+    weights = save(llama_weights(model), metadata={"format": "pt"})
+    with atomic_folder(folder, FILES) as temporary:
+        (temporary / "model.safetensors").write_bytes(weights)
+        for name, content in contents.items():
+            text = json.dumps(content, ensure_ascii=False, indent=1)
+            (temporary / name).write_text(f"{text}\n", encoding="utf-8")
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def read_evaluation(path: str | Path) -> dict[str, Any]:
+    """Read evaluation.json.
+
+    Raises:
+        MinlmError: it is missing or damaged.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return {key: float(content[key]) for key in ("nats_per_token", "perplexity", "bits_per_byte")}
+    except FileNotFoundError as error:
+        raise MinlmError(f"{path}: there is no such file. `python -m minlm.scripts.evaluate` writes it.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise MinlmError(f"{path} is not what `python -m minlm.scripts.evaluate` writes. Make it again.") from error

@@ -1,0 +1,1 @@
+"""Byte-pair encoding with compiled kernels."""

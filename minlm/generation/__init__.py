@@ -1,0 +1,1 @@
+"""Text from a finished model: batches of prompts, streams, the samples file."""

@@ -1,0 +1,144 @@
+"""Experiments: variants of the main configuration, and which of them computes what several share.
+
+A run is the main configuration (called "") or a variant ("experiments/{name}/"); its name is the wildcard `{run}` in
+the paths of the rules. A stage of a run is computed by the first run whose settings agree in everything that the
+stage depends on. Imported by every call of `snakemake`, so nothing heavy.
+"""
+
+import copy
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from minlm.pipeline.config import Config, complete, raise_if_any
+
+MAIN = ""
+
+# What the results of each stage depend on, besides the stage before it: sections or single keys. The texts
+# themselves (downloads, books, your own files) are the same for all runs.
+STAGES = {
+    "corpus": ("corpus.source", "corpus.target_total_words", "ancients.share"),
+    "tokenizer": ("tokenizer.vocab_size",),
+    "tokens": ("tokenizer.output_dtype",),
+    "model": ("model", "training"),
+    "samples": ("sampling",),
+}
+
+# How the jobs run and not what they make: the same for all runs, and a change re-runs nothing.
+HOW = (
+    "training.compile", "training.device", "training.devices", "training.grad_accum_steps",
+    "training.gradient_checkpointing", "training.log_to_wandb", "training.save_interval",
+)  # fmt: skip
+
+
+def runs(config: Config, schema: Config) -> dict[str, Config]:
+    """The complete configuration of each run, the main one first.
+
+    Args:
+        config: the main configuration, complete. `experiments` maps the name of a variant to its overrides: sections
+            with keys, or dotted keys. A `sweep` among them makes one variant of each combination of its values.
+        schema: of the configuration.
+
+    Raises:
+        MinlmError: one line for each problem of each variant.
+    """
+    configurations = {MAIN: config}
+    problems: list[str] = []
+    for name, overrides in variants(config["experiments"], problems):
+        wanted = {**copy.deepcopy(config), "experiments": {}}
+        for key, value in overrides.items():
+            if not may_vary(key):
+                problems.append(
+                    f"experiments.{name}: {key} cannot vary between experiments. docs/experiments.md says what can."
+                )
+            _set(wanted, key, value)
+        if f"experiments/{name}/" in configurations:
+            problems.append(f"experiments.{name}: there are two of this name. Rename one, or drop the repeated value.")
+        variant, wrong = complete(wanted, schema)
+        problems += [f"experiments.{name}: {problem}" for problem in wrong]
+        configurations[f"experiments/{name}/"] = variant
+    raise_if_any(problems)
+    return configurations
+
+
+def variants(experiments: Config, problems: list[str]) -> Iterator[tuple[str, Config]]:
+    """Name and overrides (dotted keys) of each variant; a sweep is one variant for each combination of its values."""
+    for name, overrides in experiments.items():
+        fixed = dict(_dotted({key: value for key, value in (overrides or {}).items() if key != "sweep"}))
+        sweep = (overrides or {}).get("sweep")
+        if sweep is None:
+            yield name, fixed
+            continue
+        grid = dict(_dotted(sweep)) if isinstance(sweep, dict) else {}
+        if not grid or not all(isinstance(values, list) and values for values in grid.values()):
+            problems.append(f"experiments.{name}.sweep: give lists of values, such as training.lr_max: [1e-4, 1e-3].")
+            continue
+        leaves = [key.rsplit(".", 1)[-1] for key in grid]
+        labels = leaves if len(set(leaves)) == len(leaves) else list(grid)
+        for values in itertools.product(*grid.values()):
+            parts = [f"{label}={_readable(value)}" for label, value in zip(labels, values, strict=True)]
+            yield "-".join([name, *parts]), {**fixed, **dict(zip(grid, values, strict=True))}
+
+
+def first_alike(configurations: dict[str, Config]) -> dict[str, dict[str, str]]:
+    """Stage → run → the first run with the same settings for this stage and those before it."""
+    alike: dict[str, dict[str, str]] = {}
+    settings: dict[str, list[Any]] = {run: [] for run in configurations}
+    for stage, keys in STAGES.items():
+        computed: list[str] = []
+        alike[stage] = {}
+        for run, config in configurations.items():
+            settings[run] = [*settings[run], *(_results_of(config, key) for key in keys)]
+            first = next((other for other in computed if settings[other] == settings[run]), run)
+            alike[stage][run] = first
+            if first == run:
+                computed.append(run)
+    return alike
+
+
+def differences(main: Config, variant: Config) -> str:
+    """The settings in which a variant differs from the main configuration, to read: "training.lr_max=0.001 …"."""
+    common = dict(_dotted(main))
+    changes = [f"{key}={_readable(value)}" for key, value in _dotted(variant) if value != common.get(key)]
+    return " ".join(changes) or "the main configuration"
+
+
+def may_vary(key: str) -> bool:
+    """Can variants differ in this (dotted) key?"""
+    keys = [known for stage in STAGES.values() for known in stage]
+    return key not in HOW and any(key == known or key.startswith(f"{known}.") for known in keys)
+
+
+def _results_of(config: Config, key: str) -> Any:
+    """The value of a key or a section, without what does not change results."""
+    value: Any = config
+    for part in key.split("."):
+        value = value[part]
+    return {name: v for name, v in value.items() if f"{key}.{name}" not in HOW} if isinstance(value, dict) else value
+
+
+def _dotted(overrides: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested sections as dotted keys: {"model": {"d_ff": 8}} and {"model.d_ff": 8} are the same."""
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _set(config: Config, dotted: str, value: Any) -> None:
+    """Set a dotted key; the sections on the way are made if they do not exist (the schema then complains)."""
+    *sections, key = dotted.split(".")
+    for section in sections:
+        config = config.setdefault(section, {})
+    config[key] = value
+
+
+def _readable(value: Any) -> str:
+    """A value for the name of a variant: 3.0e-4 and the text 3e-4 (which is what YAML reads) are both 0.0003."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower().replace("none", "null")
+    try:
+        return f"{float(value):.6g}" if not isinstance(value, int) else str(value)
+    except (TypeError, ValueError):
+        return str(value)

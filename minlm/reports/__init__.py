@@ -1,0 +1,1 @@
+"""Plots, tables and pages about a corpus, a run, or several runs."""

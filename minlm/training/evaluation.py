@@ -1,0 +1,135 @@
+"""How good a model is, on text it has not seen."""
+
+import bz2
+import itertools
+import json
+import lzma
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minlm.atomic import atomic_write
+from minlm.errors import MinlmError
+from minlm.progress import Progress
+from minlm.tokenization import BPETokenizer
+from minlm.training.device import autocast
+from minlm.training.processes import Processes
+from minlm.transformer.data import Tokens, evaluation_batches
+from minlm.transformer.model import TransformerLM
+
+BLOCK = 1 << 20  # bytes of text read at a time
+
+
+def validation_loss(
+    model: TransformerLM,
+    dataset: Tokens,
+    context_length: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    dtype: str | torch.dtype = "float32",
+    processes: Processes | None = None,
+) -> float:
+    """Mean nats per token over the whole data set, in fixed windows that do not overlap.
+
+    Deterministic, and every token but the first counts once. `dtype` is the precision of matrix products,
+    see `device.autocast`; the sum is kept in float64. Several processes share the windows.
+    """
+    processes = processes or Processes()
+    total = torch.zeros((), dtype=torch.float64)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), autocast(torch.device(device), dtype):
+        batches = evaluation_batches(dataset, batch_size, context_length, device)
+        for inputs, targets in itertools.islice(batches, processes.rank, None, processes.count):
+            total += model.loss(inputs, targets).double().cpu() * targets.numel()
+    model.train(was_training)
+    return float(processes.sum(total)) / (len(dataset) - 1)
+
+
+def evaluate(
+    model: TransformerLM,
+    tokens: Tokens,
+    tokenizer: BPETokenizer,
+    text_path: str | Path,
+    *,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    dtype: str | torch.dtype = "float32",
+    iteration: int | None = None,
+) -> dict[str, Any]:
+    """Loss, perplexity and bits per byte of the model, with two compressors on the same text for scale.
+
+    Bits per byte divides the nats of all predicted tokens by the bytes of their text, so models with different
+    vocabularies compare. Special tokens cost nats but stand for no bytes of text.
+
+    Args:
+        model: on `device`.
+        tokens: the validation set.
+        tokenizer: the one that made the tokens; gives their bytes.
+        text_path: the validation text, for the compressors.
+        batch_size: windows at a time.
+        device: where the model is.
+        dtype: precision of matrix products, see `device.autocast`.
+        iteration: training step of the model, copied into the result.
+
+    Raises:
+        MinlmError: the text is missing or empty, or the predicted tokens stand for no text at all.
+    """
+    if batch_size < 1:
+        raise MinlmError(f"the batch size must be at least 1, not {batch_size}.")
+    baseline = {
+        "lzma_bits_per_byte": compressed_bits_per_byte(text_path, lzma.LZMACompressor),
+        "bz2_bits_per_byte": compressed_bits_per_byte(text_path, bz2.BZ2Compressor),
+    }
+    predicted = len(tokens) - 1
+    num_bytes = text_bytes(tokens, tokenizer)
+    if num_bytes == 0:
+        raise MinlmError("the validation tokens stand for no text, only special tokens; check the tokens file.")
+    nats = validation_loss(model, tokens, model.config["context_length"], batch_size, device, dtype)
+    return {
+        "nats_per_token": nats,
+        "perplexity": math.exp(nats),
+        "bits_per_byte": nats * predicted / math.log(2) / num_bytes,
+        "tokens": predicted,
+        "bytes": num_bytes,
+        "baseline": baseline,
+        "parameters": model.num_parameters(),
+        "iteration": iteration,
+    }
+
+
+def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
+    """Write what `evaluate` returned as JSON."""
+    with atomic_write(path) as handle:
+        json.dump(result, handle, indent=2)
+        handle.write("\n")
+
+
+def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
+    """How many bytes of text all tokens but the first stand for; special tokens stand for none."""
+    special = {token.encode() for token in tokenizer.special_tokens}
+    bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
+    for token_id, token in tokenizer.vocab.items():
+        bytes_of_id[token_id] = 0 if token in special else len(token)
+    return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+
+
+def compressed_bits_per_byte(path: str | Path, make_compressor: Callable[[], Any]) -> float:
+    """Bits that a compressor of the standard library, at its default setting, spends per byte of a file."""
+    compressor = make_compressor()
+    path = Path(path)
+    read = written = 0
+    if not path.exists():
+        raise MinlmError(f"{path}: there is no such text file.")
+    with open(path, "rb") as handle, Progress(path.stat().st_size, f"compressing {path.name}", "B") as progress:
+        while block := handle.read(BLOCK):
+            read += len(block)
+            written += len(compressor.compress(block))
+            progress.update(len(block))
+    if read == 0:
+        raise MinlmError(f"{path}: the text is empty.")
+    return 8 * (written + len(compressor.flush())) / read

@@ -1,0 +1,132 @@
+"""A training run from token files to a model: checks, the state of an unfinished run, the loop, the results."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minlm.atomic import check_writable
+from minlm.errors import MinlmError
+from minlm.progress import log
+from minlm.tokenization import BPETokenizer
+from minlm.training.evaluation import text_bytes
+from minlm.training.loggers import require_wandb, wandb_logger
+from minlm.training.metrics import Row, write_metrics
+from minlm.training.processes import Processes
+from minlm.training.settings import TrainingSettings
+from minlm.training.state import RunState, run_fingerprint
+from minlm.training.trainer import Trainer
+from minlm.transformer.checkpoint import save_model
+from minlm.transformer.data import open_tokens
+
+
+def train(
+    model_config: dict[str, Any],
+    settings: TrainingSettings,
+    train_tokens: Sequence[str | Path],
+    val_tokens: Sequence[str | Path],
+    checkpoint_path: str | Path,
+    *,
+    tokenizer: BPETokenizer | None = None,
+    device: torch.device | str = "cpu",
+    log_csv: str | Path | None = None,
+    plot_dir: str | Path | None = None,
+    state_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    log_to_wandb: bool = False,
+    processes: Processes | None = None,
+) -> list[Row]:
+    """Train a model, or finish what an interrupted call with the same arguments began.
+
+    Args:
+        model_config: constructor arguments of `TransformerLM`.
+        settings: of the run.
+        train_tokens, val_tokens: `.npy` files of token ids; several are read as one.
+        checkpoint_path: the finished model, see `checkpoint.save_model`.
+        tokenizer: of the tokens; puts its fingerprint into the model and bits per byte into the metrics.
+        device: where the model is trained.
+        log_csv: the finished metrics.
+        plot_dir: folder of the pictures, see `plots.draw_plots`.
+        state_dir: folder of the unfinished run and of nothing else; `.NAME.in_progress` beside the model if not given.
+        resume: continue from this in-progress checkpoint (or the one in this folder), not from that in `state_dir`.
+        log_to_wandb: send the metrics to Weights & Biases too.
+        processes: that train together; the first one alone reads and writes the state and the results.
+
+    Returns:
+        the rows of the metrics.
+
+    Raises:
+        MinlmError: inputs that do not fit, outputs that cannot be written, a loss that is no longer a number.
+        Interrupted: SIGTERM or Ctrl-C arrived; the state is saved.
+    """
+    path, device = Path(checkpoint_path), torch.device(device)
+    processes = processes or Processes()
+    steps, context_length = settings.steps(model_config["context_length"]), model_config["context_length"]
+    if log_to_wandb:
+        require_wandb()
+    state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
+    if processes.is_first:
+        _check_outputs([path, log_csv, Path(plot_dir) / "loss_vs_iter.png" if plot_dir else None], state_folder)
+    train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
+    valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
+    valid_bytes = None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer, model_config["vocab_size"])
+        valid_bytes = text_bytes(valid_set, tokenizer)
+    stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
+    fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
+
+    with ExitStack() as stack:
+        state = RunState(state_folder, fingerprint) if processes.is_first else None
+
+        def begin() -> dict[str, Any] | None:
+            assert state is not None
+            stack.enter_context(state)
+            return state.read(resume) if resume else state.load()
+
+        saved = processes.from_first(begin)
+        trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes, processes)
+        if saved is not None:
+            trainer.restore(saved)
+        if log_to_wandb and processes.is_first:
+            trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
+        rows = trainer.run()
+        if state is None:
+            return rows
+        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated())
+        if log_csv is not None:
+            write_metrics(log_csv, rows)
+        if plot_dir is not None:
+            from minlm.reports.plots import draw_plots  # matplotlib takes a second to import
+
+            draw_plots(rows, plot_dir)
+        state.finish()
+    last = rows[-1]
+    bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
+    log.info(
+        f"wrote {path}: {steps:,} steps, validation loss {last['val_loss']:.3f} nats/token{bits}, "
+        f"{trainer.elapsed():.0f} s"
+    )
+    return rows
+
+
+def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> None:
+    for output in outputs:
+        if output is not None:
+            if Path(output).resolve().is_relative_to(state_folder.resolve()):
+                raise MinlmError(
+                    f"{output} lies in {state_folder}/, whose files go when the run is done. "
+                    "Give a --state_dir of its own."
+                )
+            check_writable(output)
+
+
+def _check_tokenizer(tokenizer: BPETokenizer, vocab_size: int) -> None:
+    largest = max(tokenizer.vocab)
+    if largest >= vocab_size:
+        raise MinlmError(
+            f"the tokenizer has token ids up to {largest}, which do not fit --vocab_size {vocab_size}. "
+            f"Give --vocab_size {largest + 1} or more, or the tokenizer of these tokens."
+        )

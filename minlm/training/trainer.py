@@ -1,0 +1,285 @@
+"""One training loop: batches in, a model and its curve out, exact across interruptions.
+
+Everything that decides the next step is either a function of (settings, step), like the batch and the learning rate,
+or in the saved state: weights, optimizer, the loss gathered since the last row, the rows. So a run that was killed
+and continued gives the same bytes as one that was left alone.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minlm.errors import MinlmError
+from minlm.progress import Progress, log
+from minlm.training.device import autocast, resolve_compile, resolve_dtype
+from minlm.training.evaluation import validation_loss
+from minlm.training.metrics import Row, now, write_metrics
+from minlm.training.processes import Processes
+from minlm.training.settings import TrainingSettings
+from minlm.training.signals import Interrupted, StopSignals
+from minlm.training.state import RunState
+from minlm.transformer.data import Tokens, batch_at
+from minlm.transformer.model import LanguageModelLoss, TransformerLM
+from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+
+LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
+
+
+class Trainer:
+    """A model on its way from `settings.seed` to the last step.
+
+    Args:
+        model_config: constructor arguments of `TransformerLM`.
+        settings: of the run.
+        train_tokens, valid_tokens: token ids, see `batching.open_tokens`.
+        state: folder of the unfinished run.
+        device: where the model lives.
+        valid_bytes: bytes of text that the validation tokens stand for, for bits per byte; None or 0 leaves it out.
+        processes: that train together; only the first one needs a state.
+
+    Raises:
+        MinlmError: settings that do not fit each other, or this machine.
+    """
+
+    def __init__(
+        self,
+        model_config: dict[str, Any],
+        settings: TrainingSettings,
+        train_tokens: Tokens,
+        valid_tokens: Tokens,
+        state: RunState | None,
+        device: torch.device,
+        valid_bytes: int | None = None,
+        processes: Processes | None = None,
+    ):
+        self.settings, self.state, self.device = settings, state, device
+        self.processes = processes or Processes()
+        self.train_tokens, self.valid_tokens, self.valid_bytes = train_tokens, valid_tokens, valid_bytes
+        self.on_row: Callable[[Row], None] = lambda row: None
+        self.context_length: int = model_config["context_length"]
+        self.steps = settings.steps(self.context_length)
+        self.dtype = resolve_dtype(settings.dtype, device)
+        self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
+        if settings.batch_size % self.parts:
+            raise MinlmError(
+                f"--batch_size {settings.batch_size} does not divide into {self.processes.count} processes × "
+                f"{settings.grad_accum_steps} grad_accum_steps equal parts. Change one of them."
+            )
+
+        torch.manual_seed(settings.seed)
+        self.model = TransformerLM(**model_config).to(device)
+        self.model.gradient_checkpointing = settings.gradient_checkpointing
+        self.optimizer = AdamW(
+            self.model.parameters(),
+            lr=settings.lr_max,
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+            weight_decay=settings.weight_decay,
+        )
+        flops = self.steps * settings.batch_size * self.context_length * self.model.flops_per_token()
+        self.compiled = resolve_compile(settings.compile, device, flops / self.processes.count)
+        self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
+        self.step = 0
+        self.rows: list[Row] = []
+        self.loss_sum = 0.0  # of the steps since the last row that have been looked at
+        self.grad_norm = 0.0  # of the last of them, before clipping
+        self.unseen: list[Tensor] = []  # loss and gradient norm of each step since the last look
+        # Seconds in earlier processes: all of them, and those of training since the last row.
+        self.elapsed_before = self.since_row_before = 0.0
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from a state of `RunState`."""
+        self.model.load_state_dict(saved["model_state_dict"])
+        self.optimizer.load_state_dict(saved["optimizer_state_dict"])
+        self.step, self.rows = saved["iteration"], saved["rows"]
+        self.elapsed_before, self.since_row_before = saved["elapsed_s"], saved["since_row_s"]
+        self.loss_sum, self.grad_norm = saved["loss_sum"], saved["grad_norm"]
+
+    def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
+        """Call `on_row` with each row of the metrics, those of the interrupted run first."""
+        for row in self.rows:
+            on_row(row)
+        self.on_row = on_row
+
+    def run(self) -> list[Row]:
+        """Train to the end; the rows of the metrics.
+
+        Raises:
+            MinlmError: the loss is no longer a number.
+            Interrupted: SIGTERM or SIGINT arrived; the state is saved.
+        """
+        log.info(self.description())
+        self.started = time.perf_counter()
+        self.row_started = self.started - self.since_row_before
+        note = ""
+        with StopSignals() as signals, Progress(self.steps, "training", "steps", self.step) as progress:
+            try:
+                while True:
+                    if self.row_is_due():
+                        self.add_row(signals)
+                    if self.step == self.steps:
+                        return self.rows
+                    self.train_step()
+                    self.stop_together(signals)
+                    if self.step % LOOK_EVERY == 0:
+                        note = f"loss {self.look():.3f}, {self.tokens_per_second():,.0f} tokens/s"
+                    if self.step % self.settings.save_interval == 0 and self.step < self.steps:
+                        self.save()
+                    progress.update(1, note)
+            except Interrupted:
+                self.save()
+                raise
+
+    def description(self) -> str:
+        """One line: what is trained, and how."""
+        settings, processes = self.settings, self.processes
+        attention = "fused" if self.model.config["flash_attention"] else "written-out"
+        accumulation = f", gradients in {settings.grad_accum_steps} parts" if settings.grad_accum_steps > 1 else ""
+        return (
+            f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
+            f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
+            f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
+            f"{torch.get_num_threads()} threads; {str(self.dtype).removeprefix('torch.')}, "
+            f"{'compiled' if self.compiled else 'not compiled'}, {attention} attention{accumulation}"
+        )
+
+    def stop_together(self, signals: StopSignals) -> None:
+        """Raise `Interrupted` if a signal has reached any of the processes: all leave behind the same step."""
+        if self.processes.any(signals.received is not None):
+            raise Interrupted(signals.received or signal.SIGTERM)
+
+    def train_step(self) -> None:
+        """One batch, one update; nothing waits for the device."""
+        settings = self.settings
+        lr = self.learning_rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        if self.loss is None:
+            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.compiled), self.device)
+        loss = torch.zeros((), device=self.device)
+        for part in range(settings.grad_accum_steps):
+            inputs, targets = batch_at(
+                self.train_tokens, settings.batch_size, self.context_length, self.device, settings.seed, self.step,
+                self.processes.rank * settings.grad_accum_steps + part, self.parts,
+            )  # fmt: skip
+            last = part == settings.grad_accum_steps - 1
+            with nullcontext() if last else self.processes.without_sharing(self.loss):
+                with autocast(self.device, self.dtype):
+                    part_loss = self.loss(inputs, targets) / settings.grad_accum_steps
+                part_loss.backward()
+            loss += part_loss.detach()
+        grad_norm = gradient_clipping(self.model.parameters(), settings.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.unseen.append(torch.stack((loss, grad_norm)))
+        self.step += 1
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine that ends with the run."""
+        settings = self.settings
+        return get_lr_cosine_schedule(step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps)
+
+    def look(self) -> float:
+        """The mean loss of the steps since the last look (NaN if there were none).
+
+        Raises:
+            MinlmError: the loss or the gradient of one of them was not finite, so the weights are spoiled.
+        """
+        if not self.unseen:
+            return math.nan
+        # The mean over the processes; here the device is waited for.
+        values = (self.processes.sum(torch.stack(self.unseen)) / self.processes.count).tolist()
+        first = self.step - len(values) + 1
+        for step, (loss, norm) in enumerate(values, first):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
+                saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
+                raise MinlmError(
+                    f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
+                    "max_grad_norm."
+                )
+        self.unseen.clear()
+        for loss, norm in values:
+            self.loss_sum, self.grad_norm = self.loss_sum + loss, norm
+        return sum(loss for loss, _ in values) / len(values)
+
+    def row_is_due(self) -> bool:
+        """Whether the metrics lack a row of this step."""
+        if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
+            return False
+        return self.step % self.settings.eval_interval == 0 or self.step == self.steps
+
+    def add_row(self, signals: StopSignals) -> None:
+        """Validate, and note where the run stands; a signal breaks off the validation."""
+        self.look()
+        train_loss = self.loss_sum / self.steps_since_row()
+        tokens_per_second = self.tokens_per_second()
+        # Of several processes none may leave alone what they do together.
+        with signals.raising() if self.processes.count == 1 else nullcontext():
+            val_loss = validation_loss(
+                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype,
+                self.processes,
+            )  # fmt: skip
+        bits_per_byte = None
+        if self.valid_bytes:
+            bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
+        self.rows.append(
+            {
+                "timestamp": now(),
+                "iter": self.step,
+                "lr": self.learning_rate(self.step - 1),
+                "train_loss": train_loss,
+                "val_loss": val_loss,
+                "elapsed_s": round(self.elapsed(), 2),
+                "tokens_seen": self.step * self.settings.batch_size * self.context_length,
+                "tokens_per_s": round(tokens_per_second),
+                "grad_norm": self.grad_norm,
+                "val_bits_per_byte": bits_per_byte,
+            }
+        )
+        if self.state is not None:
+            write_metrics(self.state.metrics, self.rows)
+        self.on_row(self.rows[-1])
+        log.info(
+            f"step {self.step:,}: train loss {train_loss:.3f}, validation loss {val_loss:.3f}"
+            + ("" if bits_per_byte is None else f" ({bits_per_byte:.3f} bits/byte)")
+        )
+        self.loss_sum = 0.0
+        self.row_started = time.perf_counter()
+
+    def save(self) -> None:
+        """Begin to write the state, unless it is spoiled."""
+        self.look()
+        if self.state is None:
+            return
+        self.state.save(
+            {
+                "iteration": self.step,
+                "model_state_dict": self.model.state_dict(),
+                "optimizer_state_dict": self.optimizer.state_dict(),
+                "rows": self.rows,
+                "loss_sum": self.loss_sum,
+                "grad_norm": self.grad_norm,
+                "elapsed_s": self.elapsed(),
+                "since_row_s": time.perf_counter() - self.row_started,
+            }
+        )
+
+    def steps_since_row(self) -> int:
+        """Steps since the last row of the metrics."""
+        return self.step - (self.rows[-1]["iter"] if self.rows else 0)
+
+    def tokens_per_second(self) -> float:
+        """Speed since the last row, validation not counted."""
+        tokens = self.steps_since_row() * self.settings.batch_size * self.context_length
+        return tokens / (time.perf_counter() - self.row_started)
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, in all processes."""
+        return self.elapsed_before + time.perf_counter() - self.started
