@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from minlm.training.settings import TrainingSettings
+from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM, cross_entropy_loss
-from minlm.transformer.data import open_tokens
 
 MODEL = {"context_length": 96, "d_model": 192, "num_layers": 2, "num_heads": 4, "d_ff": 512}
 WAYS = {

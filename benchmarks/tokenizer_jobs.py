@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from minlm.bulk.encode_files import encode_files
+from minlm.bulk.train_tokenizer import train_tokenizer
 from minlm.export.tokenizer_json import write_tokenizer_json
 from minlm.fast.tokenization.options import Options
 from minlm.tokenization.bpe import BPETokenizer
 from minlm.tokenization.pretokenize import GPT2_PATTERN
-from minlm.tokenization.train import train_tokenizer
 
 VOCAB_SIZE = 10_000
 SEPARATOR = "<|endoftext|>"

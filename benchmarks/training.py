@@ -28,9 +28,10 @@ from torch import Tensor, nn
 
 from minlm.training.device import autocast, keep_freed_memory, resolve_dtype
 from minlm.training.settings import TrainingSettings
+from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM
-from minlm.transformer.data import batch_at, open_tokens
+from minlm.transformer.data import batch_at
 
 SHAPES: dict[str, dict[str, int]] = {
     "reference": {

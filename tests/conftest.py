@@ -6,6 +6,8 @@ import shutil
 import hypothesis
 import pytest
 
+pytest_plugins = ["tokenizer_fixtures"]
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 hypothesis.settings.register_profile(

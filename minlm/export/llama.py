@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from minlm.errors import MinlmError
-from minlm.transformer.attention import evens_first
+from minlm.fast.transformer.attention import evens_first
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import RMSNorm
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minlm.errors import MinlmError
 from minlm.generation.cache import KeyValueCache
 from minlm.generation.draw import draw_tokens
 from minlm.progress import Progress
+from minlm.transformer.checks import check_request
 from minlm.transformer.model import TransformerLM
 
 
@@ -52,25 +52,6 @@ class StreamedToken:
     token: int
     probability: float
     alternatives: list[tuple[int, float]]
-
-
-def generate(
-    model: TransformerLM,
-    prompt_ids: Sequence[int] | Tensor,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    stop_token: int | None = None,
-    seed: int | None = None,
-    top_k: int | None = None,
-) -> Tensor:
-    """Continue one prompt; the arguments are explained at `Request` and `generate_batch`.
-
-    Returns:
-        int64 (prompt + new tokens,) on the CPU.
-    """
-    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed, top_k)
-    return generate_batch(model, [request], max_new_tokens, stop_token)[0]
 
 
 def generate_batch(
@@ -184,26 +165,9 @@ def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToke
 
 
 def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> None:
-    vocab_size = model.config["vocab_size"]
-    if max_new_tokens < 0:
-        raise MinlmError(f"the number of new tokens must be 0 or more, not {max_new_tokens}.")
-    for request in requests:
-        if len(request.prompt_ids) == 0:
-            raise MinlmError("the prompt has no tokens; start an empty text from the id of <|endoftext|>.")
-        foreign = [token for token in request.prompt_ids if not 0 <= token < vocab_size]
-        if foreign:
-            raise MinlmError(
-                f"the prompt's token id {foreign[0]} does not fit the model's vocabulary of {vocab_size}: "
-                "use the vocabulary the model was trained with."
-            )
-        if not 0 <= request.temperature < float("inf"):
-            raise MinlmError(f"temperature must be 0 (greedy) or more, not {request.temperature}.")
-        if request.top_p is not None and not 0 < request.top_p <= 1:
-            raise MinlmError(f"top_p must be above 0 and at most 1, not {request.top_p}.")
-        if request.top_k is not None and not 1 <= request.top_k < 2**63:
-            raise MinlmError(f"top_k must be at least 1, not {request.top_k}.")
-        if request.seed is not None and not 0 <= request.seed < 2**63:
-            raise MinlmError(f"the seed must be at least 0 and below 2^63, not {request.seed}.")
+    for r in requests:
+        vocab_size = model.config["vocab_size"]
+        check_request(r.prompt_ids, vocab_size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
 
 
 def _stack(requests: Sequence[Request], max_new_tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -227,13 +191,13 @@ def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCa
     there several times is read once.
     """
     device = model.lm_head.weight.device
-    cache = model.new_cache(len(windows))
+    cache = KeyValueCache(model, len(windows))
     states = torch.empty(len(windows), model.config["d_model"], device=device, dtype=model.lm_head.weight.dtype)
     rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, window in enumerate(windows):
         rows_of.setdefault(tuple(window), []).append(row)
     for tokens, rows in rows_of.items():
-        alone = model.new_cache(1)
+        alone = KeyValueCache(model, 1)
         states[rows] = model.hidden_states(torch.tensor([tokens], device=device), alone)[:, -1]
         alone.lengths += len(tokens)
         cache.replace(torch.tensor(rows, device=device), alone)

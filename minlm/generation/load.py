@@ -7,6 +7,7 @@ import torch
 
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
+from minlm.fast import transformer as fast
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.checkpoint import load_model
 from minlm.transformer.model import TransformerLM
@@ -29,7 +30,7 @@ def load_with_tokenizer(
         MinlmError: a file is missing or damaged, or the model was trained with another tokenizer.
     """
     tokenizer = BPETokenizer.from_files(vocab_path, merges_path, special_tokens=[SEPARATOR])
-    model, info = load_model(checkpoint, device)
+    model, info = load_model(checkpoint, device, fast.TransformerLM)
     if info["tokenizer"] not in (None, tokenizer.fingerprint):
         raise MinlmError(
             f"{checkpoint} was trained with another tokenizer than {vocab_path} and {merges_path}; "

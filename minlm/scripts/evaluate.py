@@ -32,7 +32,7 @@ def _work(arguments: argparse.Namespace) -> None:
     from minlm.generation.load import load_with_tokenizer
     from minlm.training.device import resolve_device, set_threads
     from minlm.training.evaluation import evaluate, write_evaluation
-    from minlm.transformer.data import open_tokens
+    from minlm.training.tokens import open_tokens
 
     set_threads(arguments.threads)
     device = resolve_device(arguments.device)

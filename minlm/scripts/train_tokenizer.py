@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.tokenization.train import train_tokenizer
+    from minlm.bulk.train_tokenizer import train_tokenizer
 
     made = train_tokenizer(
         arguments.input_file, arguments.output_dir, arguments.prefix, arguments.vocab_size, arguments.special_tokens,

@@ -8,7 +8,6 @@ from typing import Any
 
 from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import BACKENDS, Options, load_backend
 from minlm.progress import log
 from minlm.tokenization.pretokenize import PreTokenizer, find_words
 from minlm.tokenization.vocabulary_files import Merge, read_merges, read_vocab, write_merges, write_vocab
@@ -39,6 +38,8 @@ class BPETokenizer:
         self, vocab: dict[int, bytes], merges: list[Merge], special_tokens: Sequence[str] | None = None,
         backend: str = "numba",
     ):  # fmt: skip
+        from minlm.fast.tokenization.options import BACKENDS
+
         if backend not in BACKENDS:
             raise MinlmError(f"there is no backend {backend!r}; take one of {', '.join(BACKENDS)}")
         self.backend = backend
@@ -64,6 +65,7 @@ class BPETokenizer:
     ) -> "BPETokenizer":
         """Learn a vocabulary from a UTF-8 text file or an `.npz` of word counts; see `train.train_bpe`."""
         from minlm.bulk.count_words import count_words
+        from minlm.fast.tokenization.options import Options
         from minlm.tokenization.train import initial_vocab, train_bpe
 
         initial_vocab(vocab_size, special_tokens)  # complains before the text is read
@@ -125,6 +127,8 @@ class BPETokenizer:
 
     def make_encoder(self, keep_invalid: bool = False) -> Any:
         """A new `WordEncoder` of the backend; each thread needs its own."""
+        from minlm.fast.tokenization.options import load_backend
+
         make = load_backend(self.backend).WordEncoder
         return make(self._byte_ids, self._merge_ids, self._special_ids, keep_invalid)
 

@@ -4,17 +4,11 @@ Sennrich et al. 2016 on the bytes of GPT-2's words (Radford et al. 2019).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from minlm.atomic import atomic_write
-from minlm.bulk.count_words import Stopwatch, count_words
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import DEFAULT, Options, load_backend
-from minlm.fast.tokenization.ranges import total_bytes
 from minlm.progress import Progress, log
 from minlm.tokenization.pretokenize import PreTokenizer
-from minlm.tokenization.vocabulary_files import Merge, write_merges, write_vocab
+from minlm.tokenization.vocabulary_files import Merge
 from minlm.tokenization.word_counts import WordCounts
 
 
@@ -39,6 +33,8 @@ def train_bpe(
     Raises:
         MinlmError: `vocab_size` is too small, a special token is a single byte, or there are too many words.
     """
+    from minlm.fast.tokenization.options import load_backend
+
     vocab = initial_vocab(vocab_size, special_tokens)
     if not isinstance(counts, WordCounts):
         counts = WordCounts.from_dict(counts)
@@ -67,44 +63,3 @@ def initial_vocab(vocab_size: int, special_tokens: Sequence[str]) -> dict[int, b
             raise MinlmError(f"the special token {token!r} is a single byte, which is a token already; name another")
         vocab[len(vocab)] = token.encode()
     return vocab
-
-
-@dataclass
-class TrainedFiles:
-    """What `train_tokenizer` made, and where its seconds went."""
-
-    vocab_path: Path
-    merges_path: Path
-    num_tokens: int
-    num_merges: int
-    seconds: dict[str, float]
-
-
-def train_tokenizer(
-    input_file: str | Path,
-    output_dir: str | Path,
-    prefix: str | None = None,
-    vocab_size: int = 10_000,
-    special_tokens: Sequence[str] = ("<|endoftext|>",),
-    options: Options = DEFAULT,
-) -> TrainedFiles:
-    """Train on a text, or on an `.npz` of word counts, and write `{prefix}vocab.json` and `{prefix}merges.txt`.
-
-    Without `prefix` it is the name of the input: data/train.txt gives train_vocab.json and train_merges.txt.
-
-    Raises:
-        MinlmError: see `count_words` and `train_bpe`; or the files cannot be written.
-    """
-    initial_vocab(vocab_size, special_tokens)  # these two complain before any work is done
-    total_bytes([input_file])
-    prefix = f"{Path(input_file).stem}_" if prefix is None else prefix
-    vocab_path, merges_path = (Path(output_dir) / f"{prefix}{name}" for name in ("vocab.json", "merges.txt"))
-    stopwatch = Stopwatch()
-    with atomic_write(vocab_path) as vocab_file, atomic_write(merges_path) as merges_file:
-        counts = count_words([input_file], special_tokens, options, in_order=False, stopwatch=stopwatch)
-        vocab, merges = train_bpe(counts, vocab_size, special_tokens, options.backend)
-        stopwatch.lap("merging")
-        write_vocab(vocab_file, vocab)
-        write_merges(merges_file, merges)
-        stopwatch.lap("writing")
-    return TrainedFiles(vocab_path, merges_path, len(vocab), len(merges), stopwatch.seconds)

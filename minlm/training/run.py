@@ -17,9 +17,9 @@ from minlm.training.metrics import Row, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
 from minlm.training.state import RunState, run_fingerprint
+from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import save_model
-from minlm.transformer.data import open_tokens
 
 
 def train(

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from minlm.errors import MinlmError
+from minlm.fast.transformer import AdamW, TransformerLM, gradient_clipping
+from minlm.fast.transformer.model import LanguageModelLoss, training_flops_per_token
 from minlm.progress import Progress, log
 from minlm.training.device import autocast, resolve_compile, resolve_dtype
 from minlm.training.evaluation import validation_loss
@@ -25,8 +27,7 @@ from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
 from minlm.transformer.data import Tokens, batch_at
-from minlm.transformer.model import LanguageModelLoss, TransformerLM
-from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer.optim import get_lr_cosine_schedule
 
 LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
 
@@ -82,7 +83,7 @@ class Trainer:
             eps=settings.eps,
             weight_decay=settings.weight_decay,
         )
-        flops = self.steps * settings.batch_size * self.context_length * self.model.flops_per_token()
+        flops = self.steps * settings.batch_size * self.context_length * training_flops_per_token(self.model)
         self.compiled = resolve_compile(settings.compile, device, flops / self.processes.count)
         self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
         self.step = 0

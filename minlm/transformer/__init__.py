@@ -1,7 +1,5 @@
 """The model, its training and its use; docs/model.md says in which order to read."""
 
-from minlm.fast.transformer.loss import cross_entropy_loss, softmax
-from minlm.generation.batched import generate
 from minlm.transformer.attention import (
     MultiHeadSelfAttention,
     RotaryPositionalEmbedding,
@@ -11,7 +9,8 @@ from minlm.transformer.checkpoint import load_checkpoint, save_checkpoint
 from minlm.transformer.data import get_batch
 from minlm.transformer.model import TransformerBlock, TransformerLM
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
-from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer.optim import AdamW, cross_entropy_loss, get_lr_cosine_schedule, gradient_clipping, softmax
+from minlm.transformer.sampling import generate
 
 __all__ = [
     "AdamW",

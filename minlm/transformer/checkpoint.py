@@ -26,7 +26,7 @@ MODEL_KEYS = ("model_state_dict", "model_config", "iteration", "tokenizer", "tra
 
 
 def save_model(
-    path: str | Path, model: TransformerLM, *, iteration: int, tokenizer: str | None, training: dict[str, Any]
+    path: str | Path, model: TransformerLM, iteration: int, tokenizer: str | None, training: dict[str, Any]
 ) -> None:
     """Write a finished model; the same contents give the same bytes, whatever the file is called."""
     contents = {
@@ -39,8 +39,10 @@ def save_model(
     save_tensors(path, contents)
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[TransformerLM, dict[str, Any]]:
-    """Rebuild a model from its file.
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu", model_class: type[TransformerLM] = TransformerLM
+) -> tuple[TransformerLM, dict[str, Any]]:
+    """Rebuild a model from its file; `model_class` is the plain form or its fast namesake in `minlm.fast`.
 
     Returns:
         the model on `device`, and the other entries: iteration, tokenizer, training.
@@ -54,7 +56,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Tr
     if missing:
         raise MinlmError(f"{path} is not a model of minlm: it lacks {', '.join(missing)}. Give a model.pt of `train`.")
     try:
-        model = TransformerLM(**contents["model_config"])
+        model = model_class(**contents["model_config"])
         model.load_state_dict(contents["model_state_dict"])
     except (TypeError, RuntimeError, AttributeError, MinlmError) as error:
         reason = str(error).splitlines()[-1].strip()

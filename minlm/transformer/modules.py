@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Device = torch.device | str | None
+
 
 class Linear(nn.Module):
     """y = x Wᵀ, without a bias.
@@ -15,13 +17,7 @@ class Linear(nn.Module):
     (Glorot & Bengio 2010), cut at ±3 standard deviations.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ):
+    def __init__(self, in_features: int, out_features: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
         _truncated_normal_(self.weight, std=(2.0 / (in_features + out_features)) ** 0.5)
@@ -38,13 +34,9 @@ class Embedding(nn.Module):
     """
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        std: float = 1.0,
-        device: torch.device | str | None = None,
+        self, num_embeddings: int, embedding_dim: int, std: float = 1.0, device: Device = None,
         dtype: torch.dtype | None = None,
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         _truncated_normal_(self.weight, std)
@@ -61,13 +53,7 @@ class RMSNorm(nn.Module):
     the result has the input's dtype. The weight (d_model,) starts at one.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        eps: float = 1e-5,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ):
+    def __init__(self, d_model: int, eps: float = 1e-5, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(d_model, device=device, dtype=dtype))
@@ -82,9 +68,7 @@ class RMSNorm(nn.Module):
 class SwiGLU(nn.Module):
     """Gated feed-forward, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 gates, w3 goes up to d_ff, w2 back down."""
 
-    def __init__(
-        self, d_model: int, d_ff: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ):
+    def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.w1 = Linear(d_model, d_ff, device, dtype)
         self.w2 = Linear(d_ff, d_model, device, dtype)
@@ -98,9 +82,7 @@ class SwiGLU(nn.Module):
 class SiLUFFN(nn.Module):
     """Feed-forward without a gate, w2(silu(w1 x)): an ablation of `SwiGLU` with two thirds of its weights."""
 
-    def __init__(
-        self, d_model: int, d_ff: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ):
+    def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.w1 = Linear(d_model, d_ff, device, dtype)
         self.w2 = Linear(d_ff, d_model, device, dtype)

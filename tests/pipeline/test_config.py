@@ -8,7 +8,7 @@ import yaml
 from minlm.errors import MinlmError
 from minlm.pipeline.config import describe_type, flatten, load_schema, reference, resolve
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
 
 REFERENCE_RUN = {

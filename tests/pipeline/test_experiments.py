@@ -6,7 +6,7 @@ from minlm.errors import MinlmError
 from minlm.pipeline.config import flatten, load_schema, resolve
 from minlm.pipeline.experiments import HOW, differences, first_alike, may_vary, runs
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
 
 

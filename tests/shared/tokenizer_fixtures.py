@@ -1,3 +1,5 @@
+"""Texts, tokenizers and references that several folders of tests use."""
+
 import logging
 import os
 from pathlib import Path

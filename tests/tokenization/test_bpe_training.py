@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minlm.bulk.count_words import count_words_to_file
+from minlm.bulk.train_tokenizer import train_tokenizer
 from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
 from minlm.tokenization.pretokenize import find_words
-from minlm.tokenization.train import train_bpe, train_tokenizer
+from minlm.tokenization.train import train_bpe
 
 
 def brute_force(counts: dict[bytes, int], num_merges: int) -> list[tuple[bytes, bytes]]:

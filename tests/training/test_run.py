@@ -8,12 +8,13 @@ import torch
 from small_runs import MODEL, TOKENIZER, make_settings, run
 
 from minlm.errors import MinlmError
+from minlm.fast.transformer.model import LanguageModelLoss
 from minlm.training.evaluation import validation_loss
+from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer import AdamW, TransformerLM, cross_entropy_loss, get_lr_cosine_schedule, gradient_clipping
 from minlm.transformer.checkpoint import load_model, load_tensors
-from minlm.transformer.data import batch_at, open_tokens
-from minlm.transformer.model import LanguageModelLoss
+from minlm.transformer.data import batch_at
 
 
 def test_it_learns_and_the_rows_say_what_happened(folder):

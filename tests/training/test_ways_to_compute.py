@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from minlm.fast.transformer.loss import _compiled, cross_entropy_loss, linear_cross_entropy
+from minlm.fast.transformer.loss import _compiled, linear_cross_entropy
 from minlm.training.settings import TrainingSettings
 from minlm.training.trainer import Trainer
+from minlm.transformer import cross_entropy_loss
 
 MODEL = {"vocab_size": 61, "context_length": 130, "d_model": 32, "num_layers": 1, "num_heads": 2, "d_ff": 48}
 TOKENS = np.random.default_rng(0).integers(0, 61, 5000).astype(np.uint16)

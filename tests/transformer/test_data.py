@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minlm.errors import MinlmError
+from minlm.training.tokens import TokenShards, open_tokens
 from minlm.transformer import get_batch
-from minlm.transformer.data import TokenShards, batch_at, evaluation_batches, open_tokens
+from minlm.transformer.data import batch_at, evaluation_batches
 
 
 def test_windows_come_from_the_data_and_targets_follow_inputs():

@@ -1,4 +1,4 @@
-"""Causal attention by plain matrix products, a block of queries at a time, for bfloat16 on a CPU.
+"""Attention with fewer passes over the memory; causal attention a block of queries at a time, for bfloat16 on a CPU.
 
 Queries of one block only meet the keys up to its end, which saves almost half of the products, and the scores of a
 block stay in the cache. torch's fused kernel needs more than twice the time there, see docs/performance.md. Both
@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from minlm.transformer import attention
+from minlm.transformer.attention import (
+    LayerCache,
+    RotaryPositionalEmbedding,
+    causal_mask,
+    scaled_dot_product_attention,
+)
 
 SMALLEST_BLOCK = 64  # queries; blocks have up to twice as many, or the whole sequence if it is shorter
 
@@ -97,3 +106,51 @@ def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_gradients, setup_context=_keep)
+
+
+class MultiHeadSelfAttention(attention.MultiHeadSelfAttention):
+    """`attention.MultiHeadSelfAttention` with RoPE on halves and, with `flash_attention`, a fused kernel."""
+
+    flash_attention = False
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """As in the plain form."""
+        if cache is None and self.rope is not None:
+            weights = (evens_first(project.weight, self.num_heads) for project in (self.q_proj, self.k_proj))
+            q, k = (rotate_halves(self.rope, self.split_heads(F.linear(x, weight))) for weight in weights)
+            v = self.split_heads(self.v_proj(x))
+        else:  # for few tokens, putting the rows in another order would cost more than it saves
+            q, k, v = (self.split_heads(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
+        if cache is not None:
+            if self.rope is not None:
+                q, k = self.rope(torch.stack((q, k)), cache.positions)  # one call: few tokens cost little, calls do
+            k, v = cache.append(k, v)
+        if self.flash_attention:
+            heads = _fused_attention(q, k, v, mask if cache is not None else None)
+        else:
+            mask = causal_mask(x.shape[-2], x.device) if mask is None else mask
+            heads = scaled_dot_product_attention(q, k, v, mask)
+        return self.output_proj(heads.transpose(-3, -2).flatten(-2))
+
+
+def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """torch's kernel, where it is fast; without a mask, causal."""
+    if mask is None and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+        return blockwise_causal_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+
+
+def evens_first(weight: Tensor, num_heads: int) -> Tensor:
+    """The rows of a projection's weight in another order: of each head the even ones, then the odd ones.
+
+    Queries and keys then have their coordinates in that order, on which no score depends, and RoPE's pairs are the two
+    halves of a vector, which a processor rotates many at a time.
+    """
+    return weight.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+
+
+def rotate_halves(rope: RotaryPositionalEmbedding, x: Tensor) -> Tensor:
+    """`rope(x)` for x (..., seq, d_k) whose coordinates are in the order of `evens_first`."""
+    cos, sin = rope.cos[: x.shape[-2]], rope.sin[: x.shape[-2]]  # (seq, d_k / 2)
+    even, odd = x.chunk(2, dim=-1)
+    return torch.cat((even * cos - odd * sin, even * sin + odd * cos), dim=-1).to(x.dtype)

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minlm.fast.transformer.attention import blockwise_causal_attention
-from minlm.transformer import blockwise_attention, scaled_dot_product_attention
+from minlm.fast.transformer import attention as fast_attention
+from minlm.fast.transformer.attention import blockwise_causal_attention, evens_first, rotate_halves
+from minlm.transformer import RotaryPositionalEmbedding, scaled_dot_product_attention
 from minlm.transformer.attention import causal_mask
 
 LENGTHS = [1, 63, 96, 127, 128, 131, 300]  # one block, blocks of equal size, a last one that is smaller
@@ -65,4 +66,17 @@ def test_transposed_inputs_and_a_gradient_that_is_not_contiguous():
 
 def test_operator_is_what_torch_compile_is_told_about_it():
     inputs = torch.randn(3, 2, 130, 8, requires_grad=True).unbind()
-    torch.library.opcheck(blockwise_attention._forward, (*inputs, True))
+    torch.library.opcheck(fast_attention._forward, (*inputs, True))
+
+
+def test_rope_of_halves_is_that_of_pairs_in_another_order():
+    rope = RotaryPositionalEmbedding(10000.0, 8, 32)
+    x = torch.randn(2, 3, 20, 8)
+    order = [0, 2, 4, 6, 1, 3, 5, 7]
+    torch.testing.assert_close(rotate_halves(rope, x[..., order]), rope(x)[..., order])
+
+
+def test_evens_first_orders_the_rows_of_each_head():
+    weight = torch.arange(12.0).unsqueeze(1).expand(12, 5)
+    ordered = evens_first(weight, num_heads=2)
+    assert ordered[:, 0].tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]
