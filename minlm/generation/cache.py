@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from minlm.training.device import move
+
 
 class LayerCache:
     """Keys and values (batch, num_heads, context_length, d_k) of one attention layer.
@@ -34,7 +36,8 @@ class KeyValueCache:
     So each row of a batch computes what it would compute alone.
 
     Attributes:
-        lengths: int64 (batch,), tokens each row has read. Whoever calls the model adds how many were new.
+        lengths: int64 (batch,), tokens each row has read; on the CPU, where reading it waits for nothing. Whoever calls
+            the model adds how many were new.
     """
 
     def __init__(
@@ -50,26 +53,30 @@ class KeyValueCache:
         shape = (batch_size, num_heads, context_length, d_k)
         self.num_heads, self.context_length = num_heads, context_length
         self.layers = [LayerCache(shape, device, dtype) for _ in range(num_layers)]
-        self.lengths = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        self.lengths = torch.zeros(batch_size, dtype=torch.int64)
+        self.device = device
 
     def begin(self, new: int) -> Tensor:
         """Say that each row continues with `new` tokens; return the mask (batch, 1, new, longest) for them."""
-        positions = self.lengths[:, None, None] + torch.arange(new, device=self.lengths.device)  # (batch, 1, new)
+        positions = self.lengths[:, None, None] + torch.arange(new)  # (batch, 1, new)
         longest = int(positions.max()) + 1
-        tables = torch.arange(len(positions) * self.num_heads, device=positions.device).view(-1, self.num_heads, 1)
+        positions = move(positions, self.device)
+        tables = torch.arange(len(positions) * self.num_heads, device=self.device).view(-1, self.num_heads, 1)
         slots = (tables * self.context_length + positions).flatten()
         for layer in self.layers:
             layer.positions, layer.slots, layer.longest = positions, slots, longest
-        return torch.arange(longest, device=positions.device) <= positions.unsqueeze(-1)
+        return torch.arange(longest, device=self.device) <= positions.unsqueeze(-1)
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these."""
+        """Forget all rows but these, int64 on the CPU."""
         self.lengths = self.lengths[rows]
+        rows = move(rows, self.device)
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def replace(self, rows: Tensor, other: "KeyValueCache") -> None:
-        """Put the rows of `other`, or its only row, in the place of these."""
+        """Put the rows of `other`, or its only row, in the place of these, int64 on the CPU."""
         self.lengths[rows] = other.lengths
+        rows = move(rows, self.device)
         for layer, new in zip(self.layers, other.layers, strict=True):
             layer.keys[rows], layer.values[rows] = new.keys, new.values

@@ -10,7 +10,13 @@ from pathlib import Path
 from minlm.atomic import atomic_write
 from minlm.bulk.count_words import Stopwatch, count_words
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import DEFAULT, Options, load_backend
+from minlm.fast.tokenization.options import (
+    BYTES_PER_BYTE_OF_WORDS,
+    DEFAULT,
+    Options,
+    choose_backend_for_files,
+    load_backend,
+)
 from minlm.fast.tokenization.ranges import total_bytes
 from minlm.progress import Progress, log
 from minlm.tokenization.pretokenize import PreTokenizer
@@ -20,7 +26,7 @@ from minlm.tokenization.word_counts import WordCounts
 
 def train_bpe(
     counts: WordCounts | Mapping[bytes, int], vocab_size: int, special_tokens: Sequence[str] = (),
-    backend: str = "numba",
+    backend: str = "auto",
 ) -> tuple[dict[int, bytes], list[Merge]]:  # fmt: skip
     """Learn a vocabulary from word counts.
 
@@ -31,7 +37,7 @@ def train_bpe(
         counts: how often each word occurs.
         vocab_size: bytes, special tokens and merges together.
         special_tokens: get the ids behind the bytes.
-        backend: "numba", or "python" for the slow reference.
+        backend: see `Options`.
 
     Returns:
         vocab (id → bytes; ids 0–255 are the bytes, then the special tokens, then the merges) and the merges in order.
@@ -43,8 +49,9 @@ def train_bpe(
     if not isinstance(counts, WordCounts):
         counts = WordCounts.from_dict(counts)
     num_merges = vocab_size - len(vocab)
+    chosen = choose_backend_for_files(backend, BYTES_PER_BYTE_OF_WORDS * len(counts.joined))
     with Progress(num_merges, "training", "merges") as progress:
-        merges: list[Merge] = load_backend(backend).learn_merges(counts, num_merges, progress.update)
+        merges: list[Merge] = load_backend(chosen).learn_merges(counts, num_merges, progress.update)
     for left, right in merges:
         vocab[len(vocab)] = left + right
     if len(vocab) < vocab_size:

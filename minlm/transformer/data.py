@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from minlm.errors import MinlmError
+from minlm.reading import check_array, reading
+from minlm.training.device import move
 
 DTYPES = ("uint16", "uint32", "int32", "int64")
 SCAN_BLOCK = 1 << 22  # token ids checked at a time
@@ -76,12 +78,12 @@ def _open_shard(path: Path, vocab_size: int) -> np.ndarray:
     again = "Make it again with the tokenize program."
     if not path.exists():
         raise MinlmError(f"{path}: there is no such file of tokens. The tokenize program writes one.")
-    try:
+    with reading(path, "a complete .npy file of tokens", again):
+        with open(path, "rb") as file:
+            check_array(file, path.stat().st_size)
         tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise MinlmError(f"{path}: not a complete .npy file of tokens ({error}). {again}") from error
-    if not isinstance(tokens, np.ndarray) or tokens.dtype.name not in DTYPES or tokens.ndim != 1:
-        shape = f"{tokens.dtype} of shape {tokens.shape}" if isinstance(tokens, np.ndarray) else "an archive"
+    if tokens.dtype.name not in DTYPES or tokens.ndim != 1:
+        shape = f"{tokens.dtype} of shape {tokens.shape}"
         raise MinlmError(f"{path}: tokens must be one-dimensional {', '.join(DTYPES)}, not {shape}. {again}")
     if len(tokens) == 0:
         raise MinlmError(f"{path}: holds no tokens. {again}")
@@ -170,8 +172,5 @@ def evaluation_batches(
 
 
 def _to_device(windows: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
-    tokens = torch.from_numpy(windows.astype(np.int64))  # (batch, context + 1)
-    if torch.device(device).type == "cuda":
-        tokens = tokens.pin_memory()  # lets the copy overlap with what the device is still doing
-    tokens = tokens.to(device, non_blocking=True)
+    tokens = move(torch.from_numpy(windows.astype(np.int64)), device)  # (batch, context + 1)
     return tokens[:, :-1], tokens[:, 1:]

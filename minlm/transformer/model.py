@@ -22,6 +22,8 @@ KEEP_LESS = {
     "ban_recompute_long_fusible_chains": False,
     "ban_recompute_materialized_backward": False,
 }
+# The backward pass is compiled with the first forward pass, so that all that can fail fails there (torch >= 2.8).
+AT_ONCE = {name: True for name in ("force_non_lazy_backward_lowering",) if hasattr(functorch_config, name)}
 
 
 class TransformerBlock(nn.Module):
@@ -126,10 +128,11 @@ class TransformerLM(nn.Module):
             raise MinlmError(f"d_model ({d_model}) must be divisible by num_heads ({num_heads}).")
         self.gradient_checkpointing = False
 
-        # One table of angles and one mask for all layers; neither belongs in a checkpoint.
+        # One table of angles and one mask for all layers; neither belongs in a checkpoint. The mask is made when it is
+        # needed: generation needs none, and a long context's is larger than the weights.
         rope = None if no_rope else RotaryPositionalEmbedding(rope_theta, d_model // num_heads, context_length)
         self.causal_mask: Tensor
-        self.register_buffer("causal_mask", causal_mask(context_length), persistent=False)
+        self.register_buffer("causal_mask", torch.empty(0, 0, dtype=torch.bool), persistent=False)
         self.token_embeddings = Embedding(vocab_size, d_model, std=embedding_std)
         self.layers = nn.ModuleList(
             TransformerBlock(
@@ -171,18 +174,23 @@ class TransformerLM(nn.Module):
         Raises:
             MinlmError: there are more than the context holds.
         """
-        context_length = self.config["context_length"]
-        mask = self.causal_mask[:length, :length] if cache is None else cache.begin(length)
-        longest = length if cache is None else mask.shape[-1]
-        if longest > context_length:
+        mask = None if cache is None else cache.begin(length)
+        longest = length if mask is None else mask.shape[-1]
+        if longest > (context_length := self.config["context_length"]):
             raise MinlmError(f"a sequence of {longest} tokens is longer than the model's context of {context_length}.")
-        return mask
+        if mask is not None:
+            return mask
+        if length > len(self.causal_mask):
+            with torch.inference_mode(False):  # training may need it later
+                self.causal_mask = causal_mask(length, self.causal_mask.device)
+        return self.causal_mask[:length, :length]
 
     def transform(self, x: Tensor, mask: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """What is between the embeddings and the head: (batch, seq, d_model) → the same shape."""
         for index, layer in enumerate(self.layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, mask, use_reentrant=False)
+                # There is no randomness to repeat; torch.mps lacks what would save its state.
+                x = checkpoint(layer, x, mask, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(x, mask, None if cache is None else cache.layers[index])
         return self.ln_final(x)
@@ -199,6 +207,13 @@ class TransformerLM(nn.Module):
     def num_parameters(self) -> int:
         """How many numbers training adjusts, embeddings included."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    def spoiled_weight(self) -> str | None:
+        """The name of a weight that holds a NaN or an infinity; None if all are finite. Waits for the device once."""
+        weights = dict(self.named_parameters())
+        extremes = torch.stack([torch.stack(weight.detach().aminmax()) for weight in weights.values()])
+        finite = extremes.isfinite().all(dim=1).tolist()
+        return next((name for name, good in zip(weights, finite, strict=True) if not good), None)
 
     def flops_per_token(self) -> int:
         """Floating-point operations of training on one token, forward and backward (Chowdhery et al. 2022, appendix B).
@@ -219,10 +234,15 @@ class LanguageModelLoss(nn.Module):
         self.compiled = compiled
         self.transform = torch.compile(model.transform) if compiled else model.transform
 
+    def stop_compiling(self) -> None:
+        """From now on compute without torch.compile."""
+        self.compiled, self.transform = False, self.model.transform
+
     def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
         """Ids and targets (batch, seq) → mean nats per token."""
         # The embeddings stay out of what is compiled: torch.compile adds their gradients up one by one.
         x, mask = self.model.token_embeddings(token_ids), self.model.mask(token_ids.shape[-1])
-        with functorch_config.patch(KEEP_LESS if self.compiled and x.device.type == "cpu" else {}):
+        options = {} if not self.compiled else AT_ONCE | KEEP_LESS if x.device.type == "cpu" else AT_ONCE
+        with functorch_config.patch(options):
             hidden = self.transform(x, mask)
         return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=self.compiled)
