@@ -45,3 +45,11 @@ onstart:
         lock_folder()
     except MinlmError as error:
         raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    forget(models_known_as_done(workflow.dag))
+
+
+onerror:
+    forget(models_known_as_done(workflow.dag))

@@ -1,19 +1,28 @@
 """Writing files so that a reader never sees half of one.
 
-Everything is written to a temporary name in the same folder, flushed to the disk and then renamed.
-A process killed at any instant leaves at most a hidden `.NAME.PID.tmp`, which the next run removes.
+Everything is written to a temporary name in the same folder, flushed to the disk and then renamed. Several processes
+may write the same file: each has a temporary name of its own, and the last rename wins.
+A process killed at any instant leaves at most a hidden `.NAME.PROCESS-N.tmp`, which the next writer of NAME removes.
 """
 
-import glob
+import errno
 import hashlib
+import itertools
 import os
+import re
 import shutil
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from minlm import process
 from minlm.errors import MinlmError
+
+ABANDONED_SECONDS = 86_400  # a writer on another machine, where we cannot look, is never silent for so long
+
+_numbers = itertools.count()
 
 
 @contextmanager
@@ -28,11 +37,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not path.is_file():
         raise MinlmError(f"cannot write {path}: it is there already and is no plain file. Give another name.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed process
-            stale.unlink(missing_ok=True)
+        _remove_stale(path)
         yield temporary
         _fsync(temporary)
         os.replace(temporary, path)
@@ -69,21 +77,20 @@ def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise MinlmError(f"cannot write {path}: it is there already and is no folder. Give another name.")
-    if foreign := sorted({entry.name for entry in path.iterdir()} - set(names) if path.exists() else ()):
-        raise MinlmError(f"cannot write {path}: the folder has something else in it ({foreign[0]}). Give another name.")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    earlier = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if foreign := sorted({entry.name for entry in path.iterdir()} - set(names)):
+            raise MinlmError(
+                f"cannot write {path}: the folder has something else in it ({foreign[0]}). Give another name."
+            )
+    temporary, earlier = _temporary(path), _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a killed process
-            shutil.rmtree(stale)
+        _remove_stale(path)
         temporary.mkdir()
         yield temporary
         for file in (*temporary.iterdir(), temporary):
             _fsync(file)
-        if path.exists():
-            os.replace(path, earlier)
-        os.replace(temporary, path)
+        _replace_folder(temporary, path, earlier)
         _fsync(path.parent)
     except OSError as error:
         if error.filename is not None and not Path(error.filename).is_relative_to(path.parent):
@@ -97,6 +104,46 @@ def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
             os.replace(earlier, path)
         for leftover in (temporary, earlier):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def temporaries(path: Path) -> list[Path]:
+    """What writers of `path`, also killed ones, have beside it. Those of an earlier version have a PID alone."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.({process.NAME}-\d+|\d+(\.old)?)\.tmp")
+    return [path.with_name(name) for name in os.listdir(path.parent) if pattern.fullmatch(name)]
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{process.name()}-{next(_numbers)}.tmp")
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what killed writers of `path` have left; those that live keep theirs."""
+    for temporary in temporaries(path):
+        with suppress(OSError):  # somebody else's, or removed by another writer
+            writer = re.search(process.NAME, temporary.name[len(path.name) :])
+            ended = process.has_ended(writer[0]) if writer else None
+            if ended or (ended is None and time.time() - temporary.stat().st_mtime > ABANDONED_SECONDS):
+                _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _replace_folder(new: Path, path: Path, earlier: Path) -> None:
+    """Rename `new` to `path`; what is there, perhaps since a moment ago, becomes `earlier`."""
+    while True:
+        try:
+            return os.replace(new, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or not path.is_dir():
+                raise  # ENOTDIR: it is a link to a folder
+        shutil.rmtree(earlier, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.replace(path, earlier)
 
 
 def check_writable(path: str | Path) -> None:

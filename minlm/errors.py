@@ -6,3 +6,15 @@ class MinlmError(Exception):
 
     Programs print it as one line and exit with status 1; there is no traceback.
     """
+
+
+class DamagedFileError(MinlmError):
+    """A file is damaged, or is not what it should be.
+
+    Attributes:
+        reason: why, in a few words; the message has it too.
+    """
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason

@@ -1,6 +1,8 @@
 """What long work shows: a bar at a terminal, a plain line now and then everywhere else.
 
-All messages go through the logger `minlm`. `configure()` sends them to stderr and, when asked, to a log file.
+All messages go through the logger `minlm`. `configure()` sends them to the console and, when asked, to a log file.
+The console is stderr; in a job of the workflow, whose stderr is copied to the log file, it is stdin (`JOB` in
+minlm/pipeline/rules.py).
 """
 
 import logging
@@ -16,28 +18,40 @@ log = logging.getLogger("minlm")
 
 SECONDS_BETWEEN_LINES = 10.0
 
+_console: IO[str] | None = None  # of a job
+
 
 def configure(log_file: str | Path | None = None) -> None:
-    """Send messages to stderr and, if given, to `log_file` (its folder is created, an old log is replaced).
+    """Send messages to the console and, if given, to `log_file` (its folder is created, an old log is replaced).
 
     Of several processes that work together (`torchrun`, `srun`) only the first one has more to say than errors.
     """
+    global _console
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
     is_first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
     log.setLevel(logging.INFO if is_first else logging.ERROR)
     log.propagate = False
-    terminal = _Terminal(sys.stderr)
+    in_job = "MINLM_JOB" in os.environ
+    _console = os.fdopen(0, "w", buffering=1, errors="backslashreplace", closefd=False) if in_job else None
+    terminal = _Terminal(console())
     terminal.setFormatter(logging.Formatter("%(message)s"))
     if terminal.has_bars:  # they show the progress
         terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
     log.addHandler(terminal)
-    if log_file is not None and is_first:
+    if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+        if is_first and not in_job:
+            Path(log_file).write_bytes(b"")
+        file = logging.FileHandler(log_file, mode="a", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         log.addHandler(file)
+
+
+def console() -> IO[str]:
+    """Where messages and bars are shown."""
+    return _console or sys.stderr
 
 
 def _tqdm() -> Any:
@@ -74,10 +88,10 @@ class Progress:
         self.done = self.initial = initial
         self.started = self.last_line = time.monotonic()
         self.bar: Any = None
-        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+        if console().isatty() and log.isEnabledFor(logging.INFO):
             self.bar = _tqdm()(
                 total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
-                unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True,
+                unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True, file=console(),
             )  # fmt: skip
 
     def expect(self, total: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
 from minlm.fast.tokenization import ranges as text
-from minlm.fast.tokenization.options import DEFAULT, Options, load_backend
+from minlm.fast.tokenization.options import DEFAULT, Options, choose_backend_for_files, load_backend
 from minlm.progress import Progress
 from minlm.tokenization.pretokenize import PreTokenizer
 from minlm.tokenization.word_counts import WordCounts
@@ -50,8 +50,9 @@ def count_words(
     """
     pretokenizer = PreTokenizer(special_tokens)
     total = text.total_bytes(paths)
-    threads = options.threads_for(max(map(os.path.getsize, paths)))
-    make_counter = load_backend(options.backend).WordCounter
+    backend = choose_backend_for_files(options.backend, options.share_of(total))
+    threads = options.threads_for(max(map(os.path.getsize, paths)), backend)
+    make_counter = load_backend(backend).WordCounter
     counters = [_Counter(make_counter(special_tokens, options.keep_invalid)) for _ in range(threads)]
     with Progress(total, "counting words", "B") as progress:
         for path in paths:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,7 +12,7 @@ from minlm.atomic import atomic_write
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.fast.tokenization import ranges as text
-from minlm.fast.tokenization.options import DEFAULT, Options
+from minlm.fast.tokenization.options import DEFAULT, Options, choose_backend_for_files
 from minlm.progress import Progress
 from minlm.tokenization.bpe import BPETokenizer
 
@@ -65,7 +65,9 @@ def encode_files(
         if output in outputs:
             raise MinlmError(f"{outputs[output]} and {path} would both become {output}; rename one of them")
         outputs[output] = path
-    text.total_bytes(inputs)
+    options = replace(
+        options, backend=choose_backend_for_files(tokenizer.backend, options.share_of(text.total_bytes(inputs)))
+    )
     return (_encode_file(tokenizer, path, output, dtype, options) for output, path in outputs.items())
 
 
@@ -93,8 +95,8 @@ def _arrays(
         with text.explained(path, start, content):
             return end - start, encoder.encode(content).astype(dtype, copy=False)
 
-    threads = options.threads_for(whole[1] - whole[0])
-    encoders = [tokenizer.make_encoder(options.keep_invalid) for _ in range(threads)]
+    threads = options.threads_for(whole[1] - whole[0], options.backend)
+    encoders = [tokenizer.make_encoder(options.keep_invalid, options.backend) for _ in range(threads)]
     parts = text.ranges(tokenizer.pretokenizer, read, whole, text.RANGE_BYTES)
     for num_bytes, ids in text.map_in_order(encode, parts, encoders):
         yield ids

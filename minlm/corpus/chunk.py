@@ -13,7 +13,7 @@ from minlm.errors import MinlmError
 from minlm.progress import Progress, log
 
 WORD = re.compile(r"\b\w+\b")
-PARAGRAPH_END = re.compile(r"\n\s*\n")
+PARAGRAPH_END = re.compile(r"(?>\r\n?|\n)\s*[\r\n]")
 SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s+")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from minlm.atomic import atomic_write
 from minlm.corpus.gutenberg_frame import cut_header_and_footer, cut_out, remove_license, remove_transcribers_notes
 from minlm.corpus.reflow import reflow
-from minlm.documents import SEPARATOR
+from minlm.documents import without_separator
 from minlm.errors import MinlmError
 from minlm.progress import log
 
@@ -65,7 +65,7 @@ def clean_book(text: str, light: bool = False, keep_typography: bool = False) ->
     counts = {}
     for name, step in steps:
         text, counts[name] = step(text)
-    text = text.replace(SEPARATOR, "")
+    text = without_separator(text)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n"), counts
 
 

@@ -1,6 +1,5 @@
 """Downloading one large file over a bad network: resumed where it broke off, checked, and only then named."""
 
-import fcntl
 import json
 import os
 import re
@@ -14,32 +13,41 @@ from urllib.parse import urlsplit
 
 import requests
 
-from minlm import atomic as files
+from minlm import atomic, process
 from minlm.atomic import atomic_write
 from minlm.corpus import web
 from minlm.errors import MinlmError
+from minlm.locks import open_locked
 from minlm.progress import Progress, log
+from minlm.reading import parse_json, reading
 
-CHUNK_BYTES = 1 << 16  # a break loses at most this much of what had arrived
+CHUNK_BYTES = web.READ_BYTES
+MAX_UNSTATED_BYTES = 100_000_000_000  # of a file whose size the server does not state
 BREAKS_IN_A_ROW = 6  # without a single new byte
 LONGEST_PAUSE = 30.0  # seconds before going on after a break
 
 
 @dataclass
 class Entity:
-    """The version of a file that a server has. A part of it is continued only if all of this is unchanged."""
+    """The version of a file that a server has. A part of it is continued only if none of this has changed."""
 
     url: str
     validator: str  # ETag or Last-Modified, for If-Range; "" if the server names neither
     size: int | None  # bytes, if the server says it
     sha256: str  # "" if the server does not say it
 
+    def may_be(self, other: "Entity") -> bool:
+        """Whether nothing differs of what both know about their file."""
+        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
+        return all(mine == yours or not mine or not yours for mine, yours in pairs)
+
 
 def download(url: str, output: str | Path, sha256: str = "") -> int:
     """Download `url` to `output`.
 
     What arrives goes to the hidden file `.NAME.part` beside the output. A later call, also of another process,
-    continues there if the server still has the same version of the file, and starts over otherwise.
+    continues there if the server still has the same version of the file, and starts over otherwise. Without an ETag or
+    date to tell versions apart the checksum decides, if there is one: where it is wrong, the download starts over once.
 
     Args:
         url: http or https; redirects are followed.
@@ -51,7 +59,7 @@ def download(url: str, output: str | Path, sha256: str = "") -> int:
 
     Raises:
         MinlmError: no answer, a status such as 404, a web page in place of the file, a wrong length or checksum,
-            a disk that cannot be written.
+            more bytes than the server states (or `MAX_UNSTATED_BYTES`), a disk that cannot be written.
     """
     sha256 = sha256.lower()
     if sha256 and not re.fullmatch("[0-9a-f]{64}", sha256):
@@ -59,59 +67,78 @@ def download(url: str, output: str | Path, sha256: str = "") -> int:
     output = Path(output)
     record = output.with_name(f".{output.name}.part.json")
     with _open_part(output) as part, web.make_session() as session:
-        entity = _receive(session, url, part, record)
-        size = part.tell()
-        expected = sha256 or entity.sha256
-        problem = ""
-        if entity.size not in (None, size):
-            problem = f"is {size:,} bytes long instead of {entity.size:,}"
-        elif expected and (actual := files.sha256(part.name)) != expected:
-            problem = f"has SHA-256 {actual} instead of {expected}"
+        problem, was_continued = _receive_and_check(session, url, part, record, sha256)
+        if problem and was_continued:
+            log.info(f"what came from {url} in several parts {problem}: starting over")
+            problem, _ = _receive_and_check(session, url, part, record, sha256)
         if problem:
             Path(part.name).unlink()
-            record.unlink(missing_ok=True)
             raise MinlmError(
                 f"what came from {url} {problem}. It was deleted; try again, or check the address and sum."
             )
+        size = part.tell()
         os.fsync(part.fileno())
         os.replace(part.name, output)
         record.unlink(missing_ok=True)
     return size
 
 
-def _receive(session: requests.Session, url: str, part: IO[bytes], record: Path) -> Entity:
-    """Fill `part` with the whole file, asking for the rest after each break."""
+def _receive_and_check(
+    session: requests.Session, url: str, part: IO[bytes], record: Path, sha256: str
+) -> tuple[str, bool]:
+    """Fill `part`. Returns what is wrong with it (its record is deleted then), and whether it came in parts."""
+    entity, was_continued = _receive(session, url, part, record, bool(sha256))
+    size, expected = part.tell(), sha256 or entity.sha256
+    problem = ""
+    if entity.size is None and size > MAX_UNSTATED_BYTES:
+        problem = f"is longer than {MAX_UNSTATED_BYTES / 1e9:,g} GB, the most that is taken if no size is stated"
+    elif entity.size is not None and size > entity.size:
+        problem = f"is longer than the {entity.size:,} bytes that the server states"
+    elif entity.size not in (None, size):
+        problem = f"is {size:,} bytes long instead of {entity.size:,}"
+    elif expected and (actual := atomic.sha256(part.name)) != expected:
+        problem = f"has SHA-256 {actual} instead of {expected}"
+    if problem:
+        record.unlink(missing_ok=True)
+    return problem, was_continued
+
+
+def _receive(
+    session: requests.Session, url: str, part: IO[bytes], record: Path, has_checksum: bool
+) -> tuple[Entity, bool]:
+    """Fill `part` with the whole file, asking for the rest after each break; True if a part was continued."""
     entity = _read_record(record, url)
-    furthest, breaks = part.tell(), 0
+    furthest, breaks, was_continued = part.tell() if entity is not None else 0, 0, False
     while True:
-        have = part.tell() if entity is not None and entity.validator else 0
+        can_continue = entity is not None and (entity.validator or entity.sha256 or has_checksum)
+        have = part.tell() if can_continue else 0
         headers = {"Accept-Encoding": "identity"}  # so that byte ranges are those of the file itself
         if have and entity is not None:
-            headers |= {"Range": f"bytes={have}-", "If-Range": entity.validator}
+            headers |= {"Range": f"bytes={have}-"} | ({"If-Range": entity.validator} if entity.validator else {})
         try:
-            with web.get(session, url, stream=True, headers=headers) as response:
+            with web.get(session, url, headers) as response:
                 answered = _entity_of(url, response)
-                if have and response.status_code == 416 and answered.size == have:
-                    return answered  # all of it had arrived before
-                chunks = response.iter_content(CHUNK_BYTES)
+                chunks = web.read_body(response)
                 if response.status_code == 200:
                     first = next(chunks, b"")
                     _refuse_web_page(response, url, first)
-                    entity = _start_over(answered, part, record)
+                    entity, was_continued = _start_over(answered, part, record), False
                     part.write(first)
-                elif not have:
+                elif not have or entity is None:
                     raise web.FetchError(f"{url}: the server answers {response.status_code} to a plain request")
-                elif answered != entity or not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                elif not _goes_on(response, answered, entity, have):
                     entity = None  # our part is of no use here: ask for the whole
                     continue
+                elif response.status_code == 416:
+                    return entity, True  # all of it had arrived before
                 else:
+                    was_continued = True
                     log.info(f"going on at {have / 1e6:,.1f} MB")
-                with Progress(entity.size or 0, f"downloading {url}", "B", initial=part.tell()) as progress:
-                    for chunk in chunks:
-                        part.write(chunk)
-                        progress.update(len(chunk))
+                _write_body(chunks, part, entity, url)
             part.flush()
-            return entity
+            if was_continued and part.tell() < (entity.size or 0):
+                raise requests.exceptions.ConnectionError("a shorter range than was asked for")
+            return entity, was_continued
         except web.BROKEN_OFF as error:
             breaks = 1 if part.tell() > furthest else breaks + 1
             furthest = max(furthest, part.tell())
@@ -124,8 +151,26 @@ def _receive(session: requests.Session, url: str, part: IO[bytes], record: Path)
             time.sleep(min(web.BACKOFF_SECONDS * 2 ** (breaks - 1), LONGEST_PAUSE))
 
 
+def _write_body(chunks: Iterator[bytes], part: IO[bytes], entity: Entity, url: str) -> None:
+    """Append an answer to `part`, or as much of it as shows that the file is longer than it may be."""
+    limit = MAX_UNSTATED_BYTES if entity.size is None else entity.size
+    with Progress(entity.size or 0, f"downloading {url}", "B", initial=part.tell()) as progress:
+        while part.tell() <= limit and (chunk := next(chunks, None)) is not None:
+            part.write(chunk)
+            progress.update(len(chunk))
+
+
+def _goes_on(response: requests.Response, answered: Entity, entity: Entity, have: int) -> bool:
+    """Whether a 206 goes on where our part of `entity` ends, or a 416 says that nothing is missing there."""
+    if not answered.may_be(entity) or _is_packed(response):
+        return False
+    if response.status_code == 416:
+        return have == (answered.size or entity.size)
+    return response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+
+
 def _refuse_web_page(response: requests.Response, url: str, start: bytes) -> None:
-    if web.is_web_page(response, start) and not urlsplit(url).path.endswith((".html", ".htm")):
+    if web.is_web_page(response.headers, start) and not urlsplit(url).path.endswith((".html", ".htm")):
         raise MinlmError(
             f"{url}: the server sent a web page instead of the file. Does your network ask for a log-in? "
             "Open the address in a browser."
@@ -146,28 +191,40 @@ def _start_over(answered: Entity, part: IO[bytes], record: Path) -> Entity:
 def _entity_of(url: str, response: requests.Response) -> Entity:
     """What the answer says about the whole file; `X-Linked-…` is on the first answer of a chain of redirects."""
     headers = response.headers
-    etag = headers.get("ETag", "")
-    size: str | None = headers.get("Content-Length")
-    if response.status_code in (206, 416):
-        size = headers.get("Content-Range", "").rpartition("/")[2]
-    elif "Content-Encoding" in headers:
-        size = None  # that of the encoded form
-    linked = [
-        answer.headers["X-Linked-Etag"] for answer in (*response.history, response) if "X-Linked-Etag" in answer.headers
-    ]
-    sha256 = linked[0].strip('"').lower() if linked else ""
+    answers = (*response.history, response)
+    size, sha256 = (
+        next((answer.headers[name] for answer in answers if name in answer.headers), "")
+        for name in ("X-Linked-Size", "X-Linked-Etag")
+    )
+    etag, date = headers.get("ETag", ""), headers.get("Last-Modified", "")
+    validator = date if not etag or etag.startswith("W/") else etag
+    if _is_packed(response):
+        validator = ""  # it is that of the packed form, and so is the length
+    elif response.status_code == 200:
+        size = headers.get("Content-Length", size)
+    elif "Content-Range" in headers:
+        size = headers["Content-Range"].rpartition("/")[2]
+    sha256 = sha256.strip('"').lower()
     return Entity(
         url=url,
-        validator=headers.get("Last-Modified", "") if not etag or etag.startswith("W/") else etag,
-        size=int(size) if size is not None and size.isdigit() else None,
+        validator=validator,
+        size=int(size) if re.fullmatch("[0-9]{1,18}", size) else None,
         sha256=sha256 if re.fullmatch("[0-9a-f]{64}", sha256) else "",
     )
 
 
+def _is_packed(response: requests.Response) -> bool:
+    return response.headers.get("Content-Encoding", "identity").lower() != "identity"
+
+
 def _read_record(record: Path, url: str) -> Entity | None:
     try:
-        entity = Entity(**json.loads(record.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        with reading(record, "a record of a download", ""):
+            entity = Entity(**parse_json(record.read_text(encoding="utf-8")))
+            texts = (entity.url, entity.validator, entity.sha256)
+            if not all(isinstance(text, str) for text in texts) or not isinstance(entity.size, int | None):
+                raise TypeError
+    except MinlmError:
         return None  # nothing to go on with
     return entity if entity.url == url else None
 
@@ -177,12 +234,9 @@ def _open_part(output: Path) -> Iterator[IO[bytes]]:
     """The part file, open at its end, for one process at a time."""
     path = output.with_name(f".{output.name}.part")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab") as part:
-            try:
-                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise MinlmError(f"{output} is being downloaded by another process; wait for it, or end it") from None
+        busy = f"{output} is being downloaded by another process; wait for it, or end it"
+        # in a workflow that is a job whose snakemake was killed: it ends at once
+        with open_locked(path, "ab", busy=busy, wait=process.in_workflow()) as part:
             yield part
     except requests.RequestException:
         raise  # is an OSError too, but not the disk's

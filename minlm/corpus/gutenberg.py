@@ -10,11 +10,14 @@ import requests
 
 from minlm.atomic import atomic_write
 from minlm.corpus import web
+from minlm.corpus.encodings import START_BYTES, wide_encoding
 from minlm.corpus.gutenberg_frame import is_cut_off
 from minlm.corpus.gutendex import pace_file
 from minlm.errors import MinlmError
 from minlm.progress import log
+from minlm.reading import reading
 
+MAX_BOOK_BYTES = 64_000_000  # unpacked; the Bible has 4
 CUT_OFF = "a text without its end"
 
 
@@ -59,13 +62,13 @@ def _fetch_text(session: requests.Session, addresses: list[tuple[str, str]]) -> 
     for url, charset in addresses:
         for attempt in range(web.ODD_ANSWERS):
             try:
-                response = web.fetch(session, url)
+                received = web.fetch(session, url, MAX_BOOK_BYTES)
             except web.FetchError as error:  # it has been asked often enough
                 problem = str(error)
                 break
-            text, used = decode(response.content, charset)
-            what = f"{len(response.content):,} bytes of {used} from {url}"
-            problem = _problem(response, text)
+            text, used = decode(received.content, charset)
+            what = f"{len(received.content):,} bytes of {used} from {url}"
+            problem = _problem(received, text)
             if not problem:
                 return text, what
             if problem == CUT_OFF:
@@ -81,9 +84,9 @@ def _fetch_text(session: requests.Session, addresses: list[tuple[str, str]]) -> 
     raise web.FetchError("; ".join(problems))
 
 
-def _problem(response: requests.Response, text: str) -> str:
+def _problem(received: web.Received, text: str) -> str:
     """What the server sent if that is no whole text, else ""."""
-    if web.is_web_page(response, response.content[:1000]):
+    if web.is_web_page(received.headers, received.content[:1000]):
         return "a web page instead of the text"
     if "\0" in text[:1000]:
         return "something else than text"
@@ -97,14 +100,18 @@ def decode(body: bytes, declared: str = "") -> tuple[str, str]:
 
     Bytes beyond ASCII that are valid UTF-8 are UTF-8, whatever was declared; a few broken characters among many
     good ones become U+FFFD. Else the declared charset is tried, then the one that the book itself names, then
-    Windows-1252, and at last ISO-8859-1, which fits anything.
+    Windows-1252, and at last ISO-8859-1, which fits anything. UTF-16 and UTF-32 show before all of that.
 
     Returns:
         The text with LF line ends, and the charset used.
     """
     text = body.decode("utf-8-sig", errors="replace")
     broken, used = text.count("\ufffd"), "utf-8"
-    if broken and broken * 10 < len(re.findall(r"[^\x00-\x7f]", text)):
+    wide = wide_encoding(body[:START_BYTES], sure=not broken)
+    if found := _try_charset(body, wide):
+        text, used = found
+        text = text.removeprefix("\ufeff")
+    elif broken and broken * 10 < len(text) - len(text.encode("ascii", "ignore")):
         used = "utf-8 with broken characters"
     elif broken:
         named = re.search(rb"(?i)character set encoding:\s*([\w-]+)", body[:5000])
@@ -120,13 +127,16 @@ def _try_charset(body: bytes, charset: str) -> tuple[str, str] | None:
         if name == "iso8859-1" and re.search(rb"[\x80-\x9f]", body):
             return None  # control characters there; quotes and dashes in Windows-1252, which people call ISO-8859-1
         return body.decode(name), name
-    except (LookupError, UnicodeDecodeError):
+    except (LookupError, ValueError):  # ValueError: also of a charset that is none, such as idna
         return None
 
 
 def _addresses(selection: str | Path, gutenberg_id: int) -> list[tuple[str, str]]:
     """Address and charset of the texts of a book, the best first."""
-    with open(selection, encoding="utf-8", newline="") as file:
+    with (
+        reading(selection, "a table of books", "Delete it; `python -m minlm.scripts.selection` writes it."),
+        open(selection, encoding="utf-8", newline="") as file,
+    ):
         for row in csv.DictReader(file):
             if row["gutenberg_id"] == str(gutenberg_id) and row["text_url"]:
                 others = [text.partition(" ")[::2] for text in row["other_texts"].split("; ") if text]

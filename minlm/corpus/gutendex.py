@@ -3,31 +3,23 @@
 import csv
 import json
 import re
-import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode, urlsplit
-
-import requests
 
 from minlm.atomic import atomic_write
 from minlm.corpus import web
+from minlm.corpus.catalog_pages import read_pages
+from minlm.corpus.entries import Book, add, has_number, parse_foreign_json, tidy
 from minlm.errors import MinlmError
-from minlm.progress import Progress, log
+from minlm.progress import log
+from minlm.reading import UNREADABLE
 
-FIELDS = (
-    "id", "title", "authors", "translators", "languages", "copyright", "media_type", "download_count", "subjects",
-    "bookshelves",
-)  # fmt: skip
 COLUMNS = (
     "gutenberg_id", "title", "authors", "translators", "languages", "download_count", "subjects", "bookshelves",
     "text_url", "charset", "other_texts", "local_path", "kept", "reason",
 )  # fmt: skip
-PASSES = 3  # over the pages, when the catalog changed while it was read
-
-Book = dict[str, Any]  # one entry of the catalog, as Gutendex spells it
 
 
 def write_catalog(
@@ -57,57 +49,18 @@ def write_catalog(
     query = urlencode({"author_year_end": author_year_end, "languages": ",".join(languages)}, safe=",")
     first_page = f"{gutendex_url}{'&' if '?' in gutendex_url else '?'}{query}"
     with web.make_session(web.Pace(request_delay, pace_file(output))) as session:
-        books = _read_pages(session, first_page)
+        books = read_pages(session, first_page)
     if not books:
         raise MinlmError(f"{first_page} lists no books; check author_year_end and languages")
     with atomic_write(output) as out:
         for number in sorted(books):
-            book = {field: books[number].get(field) for field in FIELDS}
-            book["formats"] = {k: v for k, v in books[number].get("formats", {}).items() if k.startswith("text/plain")}
-            out.write(json.dumps(book, ensure_ascii=False) + "\n")
+            out.write(json.dumps(books[number], ensure_ascii=False) + "\n")
     return len(books)
 
 
 def pace_file(catalog_or_selection: str | Path) -> Path:
     """Where the time of the last request is kept: one file for the catalog and all the books."""
     return Path(catalog_or_selection).parent / ".last_request"
-
-
-def _read_pages(session: requests.Session, first_page: str) -> dict[int, Book]:
-    """All books by id. When the catalog changes while we read, books move between pages: read them once more."""
-    books: dict[int, Book] = {}
-    for _ in range(PASSES):
-        url, visited, counts = first_page, set[str](), set[int]()
-        with Progress(0, "reading the catalog", "books") as progress:
-            while url and url not in visited:
-                visited.add(url)
-                page = _read_page(session, url)
-                counts.add(page["count"])
-                progress.expect(page["count"])
-                progress.update(len(page["results"]))
-                books |= {book["id"]: book for book in page["results"]}
-                url = page.get("next") or ""
-        if len(counts) == 1 and len(books) >= max(counts):
-            return books
-        log.info(f"read {len(books)} books, but the server counts {sorted(counts)}: reading the pages again")
-    log.info("the catalog kept changing; going on with all the books seen")
-    return books
-
-
-def _read_page(session: requests.Session, url: str) -> dict[str, Any]:
-    for attempt in range(web.ODD_ANSWERS):
-        response = web.fetch(session, url)
-        try:
-            page = response.json()
-            if isinstance(page["count"], int) and all(isinstance(book["id"], int) for book in page["results"]):
-                return page
-        except (ValueError, LookupError, TypeError):
-            pass
-        problem = f"{url} did not answer with a Gutendex catalog page, but with: {response.text[:80]!r}"
-        if attempt + 1 < web.ODD_ANSWERS:
-            log.info(f"{problem}; asking again")
-            time.sleep(web.BACKOFF_SECONDS * 2**attempt)
-    raise MinlmError(problem)
 
 
 @dataclass
@@ -160,18 +113,21 @@ def write_selection(
 
 
 def read_catalog(path: str | Path) -> list[Book]:
-    """The books of a catalog file."""
+    """The books of a catalog file; see `entries.tidy` for what is odd in one.
+
+    Raises:
+        MinlmError: a line is not an entry at all.
+    """
     books = []
-    with open(path, encoding="utf-8") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                book = json.loads(line)
-                book["formats"].items(), [book[field] for field in FIELDS]
-            except (ValueError, LookupError, TypeError, AttributeError) as error:
-                raise MinlmError(
-                    f"{path}, line {number}: not an entry of a catalog; delete the file to read it anew"
-                ) from error
-            books.append(book)
+                entry = parse_foreign_json(line)
+            except UNREADABLE:
+                entry = None
+            if not has_number(entry):
+                raise MinlmError(f"{path}, line {number}: not an entry of a catalog; delete the file to read it anew")
+            books.append(tidy(entry))
     return books
 
 
@@ -194,8 +150,12 @@ def select(
     Returns:
         One choice per book, the most downloaded first.
     """
-    ordered = sorted(books, key=lambda book: (-(book["download_count"] or 0), book["id"]))
-    if missing := set(include) - {book["id"] for book in ordered}:
+    by_id: dict[int, Book] = {}
+    for book in books:
+        if not add(by_id, tidy(book)):
+            log.info(f"book {book['id']} is twice in the catalog; taken once")
+    ordered = sorted(by_id.values(), key=lambda book: (-(book["download_count"] or 0), book["id"]))
+    if missing := set(include) - set(by_id):
         raise MinlmError(f"include names books that the catalog does not have: {sorted(missing)}")
     choices = []
     for book in ordered:
@@ -204,7 +164,7 @@ def select(
         if book["id"] in exclude:
             reason = "excluded by id"
         elif not texts:
-            reason = "no usable plain text"
+            reason = reason if "problem" in book else "no usable plain text"
         elif book["id"] in include:
             reason = ""
         choices.append(Choice(book, not reason, reason, texts))
@@ -237,23 +197,39 @@ def choose_texts(formats: dict[str, str]) -> list[tuple[str, str]]:
     """
     found = []
     for mime_type, url in sorted(formats.items()):
-        path = urlsplit(url).path.lower()
+        path = _web_path(url).lower()
         if not mime_type.startswith("text/plain") or not re.search(r"\.txt(\.[a-z0-9-]+)?$", path) or "readme" in path:
             continue
         if re.search(r"\.(zip|gz|bz2|7z)$", path):
             continue
-        charset = mime_type.partition("charset=")[2].strip(' "').lower() or path.partition(".txt.")[2]
+        named = re.match(r"[\w.:+-]*", mime_type.partition("charset=")[2].strip(' "').lower())
+        charset = (named[0] if named else "") or path.partition(".txt.")[2]
         order = ("utf-8", "us-ascii", "iso-8859-1")
         found.append((order.index(charset) if charset in order else len(order), url, charset))
     return [(url, charset) for _, url, charset in sorted(found)]
 
 
+def _web_path(url: str) -> str:
+    """The path of an address; "" if it is none on the web."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return parts.path if parts.scheme in ("http", "https") and parts.netloc and not re.search(r"\s", url) else ""
+
+
 def _reason_to_drop(book: Book, author_year_end: int) -> str:
     """Why a book is not among those wanted; "" if it is."""
-    if book["copyright"] is not False:
+    if "problem" in book:
+        return f"odd entry ({book['problem']})"
+    if book["copyright"] is None:
+        return "copyright unknown"
+    if book["copyright"]:
         return "not in the public domain"
     if (book["media_type"] or "Text") != "Text":
         return f"not a text but {book['media_type']}"
+    if not book["languages"]:
+        return "no language given"
     if not book["authors"]:
         return "no author given"
     for author in book["authors"]:

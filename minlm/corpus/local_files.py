@@ -13,9 +13,18 @@ from typing import BinaryIO, cast
 import zstandard
 
 from minlm.atomic import atomic_write
-from minlm.documents import SEPARATOR, iter_texts, read_blocks, trim, write_document
+from minlm.documents import (
+    SEPARATOR,
+    check_length,
+    iter_lines,
+    iter_texts,
+    trim,
+    without_separator,
+    write_document,
+)
 from minlm.errors import MinlmError
 from minlm.progress import Progress
+from minlm.reading import UNREADABLE
 
 
 def collect_files(
@@ -122,11 +131,11 @@ def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Itera
 def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
     with _open(path) as file:
         if ".jsonl" in path.suffixes[-2:]:
-            yield from _jsonl_texts(_lines(file, path), path, text_field)
+            yield from _jsonl_texts(iter_lines(file, path), path, text_field)
         elif documents == "blank_line":
-            yield from _paragraphs(_lines(file, path))
+            yield from _paragraphs(iter_lines(file, path), path)
         elif documents == "file":
-            yield "".join(iter_texts(file, path))
+            yield _joined(iter_texts(file, path), path)
         else:
             yield from iter_texts(file, path)
 
@@ -139,24 +148,29 @@ def _open(path: Path) -> BinaryIO:
     return open(path, "rb")
 
 
-def _lines(file: BinaryIO, path: Path) -> Iterator[str]:
-    rest = b""
-    for _, block in read_blocks(file, path):
-        *lines, rest = (rest + block).split(b"\n")
-        for line in lines:
-            yield line.decode()
-    yield rest.decode()
+def _joined(texts: Iterator[str], path: Path) -> str:
+    pieces, size = [], 0
+    for text in texts:
+        pieces.append(text)
+        size += len(text)
+        check_length(size, path, "a document")
+    return without_separator("".join(pieces))
 
 
-def _paragraphs(lines: Iterator[str]) -> Iterator[str]:
+def _paragraphs(lines: Iterator[str], path: Path) -> Iterator[str]:
     paragraph: list[str] = []
+    size = 0
     for line in lines:
-        line = line.replace(SEPARATOR, "")
+        if SEPARATOR in line:
+            line = without_separator(line)
         if line.strip():
             paragraph.append(line)
+            size += len(line)
+            if len(paragraph) % 1000 == 0:  # a call for each line takes time
+                check_length(size, path, "a paragraph")
         elif paragraph:
             yield "\n".join(paragraph)
-            paragraph = []
+            paragraph, size = [], 0
     yield "\n".join(paragraph)
 
 
@@ -168,8 +182,8 @@ def _jsonl_texts(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
         try:
             text = json.loads(line)[field]
             text.encode()  # refuses halves of surrogate pairs, which JSON can spell and UTF-8 cannot
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             raise MinlmError(
                 f'{path}, line {number}: not a JSON object with a text under "{field}" (see --text_field)'
             ) from error
-        yield text.replace(SEPARATOR, "")
+        yield without_separator(text)

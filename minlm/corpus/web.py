@@ -1,19 +1,20 @@
 """Polite and patient HTTP: who we are, retries with bounds, and a pause between any two requests."""
 
-import fcntl
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, MaxRetryError, NewConnectionError
 from urllib3.util.retry import Retry
 
 from minlm.errors import MinlmError
+from minlm.locks import open_locked
 from minlm.progress import log
 
 USER_AGENT = (
@@ -23,6 +24,9 @@ TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces of an answ
 RETRIES = 6
 BACKOFF_SECONDS = 1.0  # doubled with each retry: 0, 2, 4, 8, 16, 32
 LONGEST_RETRY_AFTER = 120.0
+MAX_REDIRECTS = 10
+MAX_BYTES = 16_000_000  # of an answer that is held in memory, unpacked; a catalog page has 0.1
+READ_BYTES = 1 << 16  # at a time; a break in a download loses at most this much of what had arrived
 ODD_ANSWERS = 3  # how often to ask as long as answers come whole, but with something else in them than they should
 
 BROKEN_OFF = (
@@ -38,6 +42,14 @@ class FetchError(MinlmError):
 
 class UnreachableError(MinlmError):
     """No connection to the server at all: the network, not this address, is at fault."""
+
+
+@dataclass
+class Received:
+    """A whole answer: its headers, and its body unpacked."""
+
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Pace:
@@ -58,11 +70,13 @@ class Pace:
         if self.path is None:
             self.last = self._sleep_after(self.last)
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the others queue here while one sleeps
+        with open_locked(self.path, "a+") as file:  # the others queue here while one sleeps
             file.seek(0)
-            now = self._sleep_after(float(file.read() or 0))
+            try:
+                last = float(file.read(100))
+            except ValueError:  # empty, or damaged
+                last = 0.0
+            now = self._sleep_after(last)
             file.truncate(0)
             file.write(repr(now))
 
@@ -85,26 +99,24 @@ def make_session(pace: Pace | None = None) -> requests.Session:
     )
     retry.wait = wait
     session = requests.Session()
-    session.headers["User-Agent"] = USER_AGENT
+    session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip, deflate"})
+    session.max_redirects = MAX_REDIRECTS
     for scheme in ("http://", "https://"):
         session.mount(scheme, _PacedAdapter(wait, max_retries=retry))
     return session
 
 
-def get(session: requests.Session, url: str, **options: Any) -> requests.Response:
-    """GET one answer of status 2xx or 416 (a range behind the end); with `stream=True` its body is still to be read.
+def get(session: requests.Session, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    """GET one answer of status 2xx or 416 (a range behind the end); its body is still to be read, with `read_body`.
 
     Raises:
         UnreachableError: no connection could be made.
         FetchError: no answer, or one of another status, that outlasted the retries.
-        One of BROKEN_OFF: the body broke off, which is the caller's to retry.
     """
     try:
-        response = session.get(url, timeout=TIMEOUT, **options)
-    except requests.exceptions.RequestException as error:
+        response = session.get(url, timeout=TIMEOUT, stream=True, headers=headers)
+    except (requests.exceptions.RequestException, HTTPError, ValueError) as error:  # ValueError: of odd redirects
         cause = error.args[0] if error.args else error
-        if isinstance(error, BROKEN_OFF) and not isinstance(cause, MaxRetryError):
-            raise  # the body broke off
         reason = cause.reason if isinstance(cause, MaxRetryError) else error
         if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
             raise UnreachableError(
@@ -113,18 +125,45 @@ def get(session: requests.Session, url: str, **options: Any) -> requests.Respons
         raise FetchError(f"{url}: no answer ({reason})") from error
     if response.ok or response.status_code == 416:
         return response
+    response.close()
     raise FetchError(f"{url}: the server answers {response.status_code} {response.reason}")
 
 
-def fetch(session: requests.Session, url: str) -> requests.Response:
+def read_body(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body of an answer, unpacked, in pieces of at most about `READ_BYTES`.
+
+    Raises:
+        FetchError: it is packed in a way that was not asked for, or cannot be unpacked.
+        One of BROKEN_OFF: the body broke off, which is the caller's to retry.
+    """
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):  # several, or one that unpacks without bounds
+        raise FetchError(f"{response.url}: the server sent it packed as {encoding!r}, which was not asked for")
+    try:
+        yield from response.iter_content(READ_BYTES)
+    except BROKEN_OFF:
+        raise
+    except requests.exceptions.RequestException as error:
+        raise FetchError(f"{response.url}: the answer cannot be unpacked ({error})") from error
+
+
+def fetch(session: requests.Session, url: str, max_bytes: int = MAX_BYTES) -> Received:
     """GET one answer with its whole body in memory; a body that breaks off is asked for again.
 
     Raises:
-        UnreachableError, FetchError: as in `get`.
+        UnreachableError, FetchError: as in `get` and `read_body`, or the body is longer than `max_bytes`, unpacked.
     """
     for attempt in range(1, RETRIES + 1):
         try:
-            return get(session, url)
+            with get(session, url) as response:
+                body = bytearray()
+                for piece in read_body(response):
+                    body += piece
+                    if len(body) > max_bytes:
+                        raise FetchError(
+                            f"{url}: the answer is longer than {max_bytes / 1e6:,.0f} MB, the most that is taken"
+                        )
+                return Received(response.headers, bytes(body))
         except BROKEN_OFF as error:
             if attempt == RETRIES:
                 raise FetchError(f"{url}: {describe_break(error)}, {RETRIES} times in a row") from error
@@ -133,9 +172,9 @@ def fetch(session: requests.Session, url: str) -> requests.Response:
     raise AssertionError("RETRIES is at least 1")
 
 
-def is_web_page(response: requests.Response, start: bytes) -> bool:
+def is_web_page(headers: Mapping[str, str], start: bytes) -> bool:
     """Whether an answer that begins with the bytes `start` is HTML, as a network's log-in page is."""
-    content_type = response.headers.get("Content-Type", "").lower()
+    content_type = headers.get("Content-Type", "").lower()
     return content_type.startswith(("text/html", "application/xhtml")) or start.lstrip().lower().startswith(
         (b"<!doctype html", b"<html")
     )
@@ -165,6 +204,11 @@ class _PacedRetry(Retry):
             seconds = None
         return None if seconds is None else min(seconds, LONGEST_RETRY_AFTER)
 
+    def increment(self, *arguments: Any, **options: Any) -> "_PacedRetry":
+        if (response := options.get("response")) is not None:
+            response.close()  # or urllib3 would read the whole body of an answer that nobody wants
+        return super().increment(*arguments, **options)
+
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         status = f"answer {response.status}" if response is not None else "no answer"
         log.info(f"{status}; trying again ({self.total} tries left)")
@@ -181,4 +225,7 @@ class _PacedAdapter(HTTPAdapter):
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
         self.wait()
-        return super().send(*arguments, **options)
+        response = super().send(*arguments, **options)
+        if response.is_redirect:
+            response.close()  # or requests would read the whole body of a redirect into memory
+        return response

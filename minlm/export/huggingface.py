@@ -8,12 +8,12 @@ from safetensors.torch import save
 
 from minlm.atomic import atomic_folder
 from minlm.documents import SEPARATOR
-from minlm.errors import MinlmError
 from minlm.export.llama import llama_config, llama_weights
 from minlm.export.tokenizer_json import tokenizer_json
 from minlm.generation.samples_file import end_of_text
 from minlm.reports.model_card import model_card
 from minlm.tokenization import BPETokenizer
+from minlm.training import evaluation as evaluation_file
 from minlm.transformer.model import TransformerLM
 
 FILES = (
@@ -81,15 +81,11 @@ def export(
 
 
 def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """Read evaluation.json.
+    """The figures for the model card from evaluation.json.
 
     Raises:
         MinlmError: it is missing or damaged.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {key: float(content[key]) for key in ("nats_per_token", "perplexity", "bits_per_byte")}
-    except FileNotFoundError as error:
-        raise MinlmError(f"{path}: there is no such file. `python -m minlm.scripts.evaluate` writes it.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise MinlmError(f"{path} is not what `python -m minlm.scripts.evaluate` writes. Make it again.") from error
+    names = ("nats_per_token", "perplexity", "bits_per_byte")
+    evaluation = evaluation_file.read_evaluation(path, names)
+    return {name: float(evaluation[name]) for name in names}

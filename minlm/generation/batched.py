@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from minlm.errors import MinlmError
 from minlm.generation.cache import KeyValueCache
-from minlm.generation.draw import draw_tokens
+from minlm.generation.draw import NO_TOKEN, draw_tokens
 from minlm.progress import Progress
-from minlm.transformer.checks import check_request
+from minlm.transformer.checks import check_request, spoiled_weight
+from minlm.transformer.data import move
 from minlm.transformer.model import TransformerLM
 
 
@@ -77,7 +79,8 @@ def generate_batch(
         for each request int64 (prompt + new tokens,) on the CPU.
 
     Raises:
-        MinlmError: an empty prompt, a token the model does not have, or a setting out of range.
+        MinlmError: an empty prompt, a token the model does not have, a setting out of range, or weights that are not
+            finite.
     """
     _check(model, requests, max_new_tokens)
     texts = [list(request.prompt_ids) for request in requests]
@@ -133,29 +136,39 @@ def _extend(
     Yields:
         after each step, the logits (rows, vocab) it drew from, a row for each text that goes on.
     """
-    device = model.lm_head.weight.device
-    settings = [setting.to(device) for setting in _stack(requests, max_new_tokens)]
+    settings = _stack(requests, max_new_tokens)
     active = texts  # the texts that go on; row i of the cache, the logits and the settings belongs to active[i]
     cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
     for step in range(max_new_tokens):
         logits = logits[:, :vocab_size]
         temperatures, top_ps, top_ks, draws = settings
         tokens = draw_tokens(logits, temperatures, top_ps, top_ks, draws[:, step])
-        going_on = [row for row, token in enumerate(tokens.tolist()) if token != stop_token]
+        drawn = tokens.tolist()  # the only place where the device is waited for
+        if NO_TOKEN in drawn:
+            raise MinlmError(_what_is_spoiled(model))
+        going_on = [row for row, token in enumerate(drawn) if token != stop_token]
         if len(going_on) < len(active):
-            active = [active[row] for row in going_on]
-            rows = torch.tensor(going_on, dtype=torch.int64, device=device)
-            tokens, logits, settings = tokens[rows], logits[rows], [setting[rows] for setting in settings]
+            active, drawn = [active[row] for row in going_on], [drawn[row] for row in going_on]
+            rows = torch.tensor(going_on, dtype=torch.int64)
+            settings = [setting[rows] for setting in settings]
             cache.keep(rows)
+            there = move(rows, logits.device)
+            tokens, logits = tokens[there], logits[there]
         if not active:
             return
-        for text, token in zip(active, tokens.tolist(), strict=True):
+        for text, token in zip(active, drawn, strict=True):
             text.append(token)
         yield logits
         if step < max_new_tokens - 1:
             _make_room(model, cache, active)
             logits = model(tokens.unsqueeze(1), cache)[:, -1]  # (rows, vocab)
             cache.lengths += 1
+
+
+def _what_is_spoiled(model: TransformerLM) -> str:
+    name = spoiled_weight(model)
+    what = f"weight {name} holds NaN or infinite values" if name else "logits became NaN or infinite"
+    return f"the model's {what}, so it cannot write. Train it again, with a lower lr_max."
 
 
 def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToken:
@@ -170,18 +183,18 @@ def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: in
         check_request(r.prompt_ids, vocab_size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
 
 
-def _stack(requests: Sequence[Request], max_new_tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`.
+def _stack(requests: Sequence[Request], max_new_tokens: int) -> list[Tensor]:
+    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`, on the CPU.
 
-    All the randomness of a text is drawn beforehand on the CPU: it is the same on every device.
+    All the randomness of a text is drawn beforehand: it is the same on every device.
     """
     generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
-    return (
+    return [
         torch.tensor([request.temperature for request in requests], dtype=torch.float32),
         torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], dtype=torch.float32),
         torch.tensor([2**62 if request.top_k is None else request.top_k for request in requests]),
         torch.stack([torch.rand(max_new_tokens, generator=generator) for generator in generators]),
-    )
+    ]
 
 
 def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCache, Tensor]:
@@ -198,9 +211,10 @@ def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCa
         rows_of.setdefault(tuple(window), []).append(row)
     for tokens, rows in rows_of.items():
         alone = KeyValueCache(model, 1)
-        states[rows] = model.hidden_states(torch.tensor([tokens], device=device), alone)[:, -1]
+        last = model.hidden_states(move(torch.tensor([tokens]), device), alone)[:, -1]
         alone.lengths += len(tokens)
-        cache.replace(torch.tensor(rows, device=device), alone)
+        states[move(torch.tensor(rows), device)] = last
+        cache.replace(torch.tensor(rows), alone)
     return cache, model.lm_head(states)
 
 

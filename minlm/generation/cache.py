@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from minlm.transformer import attention
+from minlm.transformer.data import move
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import Device
 
@@ -37,7 +38,8 @@ class KeyValueCache(attention.KeyValueCache):
     each row of a batch computes what it would compute alone.
 
     Attributes:
-        lengths: int64 (batch,), tokens each row has read. The caller of the model adds how many were new.
+        lengths: int64 (batch,), tokens each row has read, on the CPU, where reading it waits for nothing. The caller of
+            the model adds how many were new.
     """
 
     def __init__(self, model: TransformerLM, batch_size: int):
@@ -47,27 +49,31 @@ class KeyValueCache(attention.KeyValueCache):
         self.layers: list[LayerCache] = [
             LayerCache(shape, weight.device, weight.dtype) for _ in range(config["num_layers"])
         ]
-        self.lengths = torch.zeros(batch_size, dtype=torch.int64, device=weight.device)
+        self.lengths = torch.zeros(batch_size, dtype=torch.int64)
+        self.device = weight.device
 
     def begin(self, new: int, device: Device = None) -> Tensor:
         """Announce `new` tokens for each row; return the mask (batch, 1, new, end) for them."""
-        positions = self.lengths[:, None, None] + torch.arange(new, device=self.lengths.device)  # (batch, 1, new)
+        positions = self.lengths[:, None, None] + torch.arange(new)  # (batch, 1, new)
         end = int(positions.max()) + 1
-        tables = torch.arange(len(positions) * self.num_heads, device=positions.device).view(-1, self.num_heads, 1)
+        positions = move(positions, self.device)
+        tables = torch.arange(len(positions) * self.num_heads, device=self.device).view(-1, self.num_heads, 1)
         slots = (tables * self.context_length + positions).flatten()
         for layer in self.layers:
             layer.positions, layer.slots, layer.end = positions, slots, end
-        return torch.arange(end, device=positions.device) <= positions.unsqueeze(-1)
+        return torch.arange(end, device=self.device) <= positions.unsqueeze(-1)
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these."""
+        """Forget all rows but these, int64 on the CPU."""
         self.lengths = self.lengths[rows]
+        rows = move(rows, self.device)
         for layer in self.layers:
             layer.stored = [stored[rows] for stored in layer.stored]
 
     def replace(self, rows: Tensor, other: "KeyValueCache") -> None:
-        """Put the rows of `other`, or its only row, in the place of these."""
+        """Put the rows of `other`, or its only row, in the place of these, int64 on the CPU."""
         self.lengths[rows] = other.lengths
+        rows = move(rows, self.device)
         for layer, new in zip(self.layers, other.layers, strict=True):
             for stored, given in zip(layer.stored, new.stored, strict=True):
                 stored[rows] = given

@@ -4,6 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minlm.transformer.data import move
+
+NO_TOKEN = -1
+
 
 def draw_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: Tensor, draws: Tensor) -> Tensor:
     """Draw one token for each row.
@@ -11,29 +15,36 @@ def draw_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: Te
     The tokens that may be drawn lie on a line in the order of their ids, each as long as it is probable; the draw
     says where on that line to look.
 
+    Nothing waits for the device: what is decided here is decided by the settings, which are on the CPU.
+
     Args:
-        logits: (rows, vocab).
-        temperatures: (rows,); 0 is greedy.
-        top_ps: (rows,), in (0, 1]; 1 is no limit.
-        top_ks: int64 (rows,), at least 1; vocab or more is no limit.
-        draws: (rows,), uniform in [0, 1).
+        logits: (rows, vocab), on any device.
+        temperatures: (rows,), on the CPU; 0 is greedy.
+        top_ps: (rows,), on the CPU, in (0, 1]; 1 is no limit.
+        top_ks: int64 (rows,), on the CPU, at least 1; vocab or more is no limit.
+        draws: (rows,), on the CPU, uniform in [0, 1).
 
     Returns:
-        int64 (rows,).
+        int64 (rows,), on the device of the logits; `NO_TOKEN` where the largest logit is NaN or infinite.
     """
-    logits = logits.float()
+    logits, device = logits.float(), logits.device
+    largest = logits.amax(dim=-1, keepdim=True)
     greedy = temperatures == 0
     if greedy.all():
-        return logits.argmax(dim=-1)
-    scale = torch.where(greedy, 1.0, temperatures).unsqueeze(-1)
-    # The maximum is taken off before the division, which a tiny temperature would make overflow.
-    probabilities = torch.softmax((logits - logits.amax(dim=-1, keepdim=True)).div_(scale), dim=-1)
-    if (top_ps < 1).any() or (top_ks < logits.shape[-1]).any():
-        probabilities = torch.where(_allowed(probabilities, top_ps, top_ks), probabilities, 0.0)
-    line = probabilities.cumsum(dim=-1)
-    point = draws.unsqueeze(-1) * line[:, -1:]  # below the end: draws are at most 1 - 2^-24
-    chosen = torch.searchsorted(line, point, right=True).squeeze(-1)
-    return torch.where(greedy, logits.argmax(dim=-1), chosen) if greedy.any() else chosen
+        chosen = logits.argmax(dim=-1)
+    else:
+        scale = move(torch.where(greedy, 1.0, temperatures).unsqueeze(-1), device)
+        # The maximum is taken off before the division, which a tiny temperature would make overflow.
+        probabilities = torch.softmax((logits - largest).div_(scale), dim=-1)
+        if (top_ps < 1).any() or (top_ks < logits.shape[-1]).any():
+            allowed = _allowed(probabilities, move(top_ps, device), move(top_ks, device))
+            probabilities = torch.where(allowed, probabilities, 0.0)
+        line = probabilities.cumsum(dim=-1)
+        point = move(draws.unsqueeze(-1), device) * line[:, -1:]  # below the end: draws are at most 1 - 2^-24
+        chosen = torch.searchsorted(line, point, right=True).squeeze(-1)
+        if greedy.any():
+            chosen = torch.where(move(greedy, device), logits.argmax(dim=-1), chosen)
+    return torch.where(largest.squeeze(-1).isfinite(), chosen, NO_TOKEN)
 
 
 def _allowed(probabilities: Tensor, top_ps: Tensor, top_ks: Tensor) -> Tensor:
@@ -47,7 +58,8 @@ def _allowed(probabilities: Tensor, top_ps: Tensor, top_ks: Tensor) -> Tensor:
     last = torch.minimum(torch.searchsorted(line, target), ends)
     least = falling.gather(-1, last)
     allowed = probabilities >= least
-    if ((falling.gather(-1, (last + 1).clamp(max=end)) == least) & (last < end)).any():
+    ties = (falling.gather(-1, (last + 1).clamp(max=end)) == least) & (last < end)
+    if ties.device.type != "cpu" or ties.any():  # elsewhere, looking whether there are any would take longer
         surplus = allowed.sum(dim=-1, keepdim=True) - (last + 1)
         tied = probabilities == least
         allowed &= ~tied | (tied.cumsum(dim=-1) <= tied.sum(dim=-1, keepdim=True) - surplus)

@@ -10,6 +10,7 @@ from minlm.atomic import atomic_write
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.generation.batched import Request, generate_batch
+from minlm.reading import reading
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
 
@@ -121,25 +122,25 @@ def read_samples(path: str | Path) -> list[Sample]:
     Raises:
         MinlmError: the file is missing or is no such file.
     """
-    path = Path(path)
-    if not path.exists():
-        raise MinlmError(f"{path}: there is no such file of samples. `python -m minlm.scripts.sample` writes one.")
     header = re.compile(
         rf"\n\n={{{WIDTH}}}\nprompt: \"(.*?)\"\ntemperature (\S+), top_p (\S+?)(?:, top_k (\d+))?, seed (\d+) "
         rf"\((\d+) new tokens(, then the end)?\)\n-{{{WIDTH}}}\n",
         re.DOTALL,  # a prompt can have several lines
     )
-    pieces = header.split(path.read_text(encoding="utf-8"))[1:]
-    if not pieces:
-        raise MinlmError(f"{path} is not a file of samples. Make it again with the sample program.")
-    return [
-        Sample(
-            prompt,
-            Setting.parse(f"{temperature}:{top_p}:{top_k or 'none'}"),
-            int(seed),
-            text.strip(),
-            int(length),
-            bool(ended),
-        )
-        for prompt, temperature, top_p, top_k, seed, length, ended, text in zip(*[iter(pieces)] * 8, strict=True)
-    ]
+    with reading(path, "a file of samples", "`python -m minlm.scripts.sample` writes one."):
+        pieces = header.split(Path(path).read_text(encoding="utf-8"))[1:]
+        if not pieces:
+            raise ValueError("it has no sample")
+        return [
+            Sample(
+                prompt,
+                Setting(
+                    float(temperature), None if top_p == "none" else float(top_p), None if top_k is None else int(top_k)
+                ),
+                int(seed),
+                text.strip(),
+                int(length),
+                bool(ended),
+            )
+            for prompt, temperature, top_p, top_k, seed, length, ended, text in zip(*[iter(pieces)] * 8, strict=True)
+        ]

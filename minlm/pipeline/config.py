@@ -7,8 +7,9 @@ nothing heavy, because every call of `snakemake` goes through it.
 
 import copy
 import difflib
-import glob
 import math
+import re
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
 from minlm.errors import MinlmError
+from minlm.pipeline.consistency import inconsistencies
 
 Config = dict[str, Any]
 
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
-LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
+DEEPEST, MOST_VALUES = 20, 10**6  # of a configuration; a list or section that contains itself has no end
 
 
 def load_schema(path: str | Path) -> Config:
@@ -44,12 +47,14 @@ def resolve(config: Config, schema: Config) -> Config:
 
 def complete(config: Config, schema: Config) -> tuple[Config, list[str]]:
     """What `resolve` returns, and one line for each problem."""
-    config = _complete(copy.deepcopy(config), schema)
-    errors = Draft202012Validator(schema).iter_errors(config)
-    problems = [problem for error in errors for problem in _explain(error, schema)]
+    if problems := _misshapen(config):
+        return config, problems
+    config = _complete(_apart(config), schema)
+    errors = Validator(schema).iter_errors(config)
+    problems = [problem for error in errors if not _is_nan(error.instance) for problem in _explain(error, schema)]
     problems += [f"{key}: {value} is not a number. Give one." for key, value in _leaves(config) if _is_nan(value)]
     # combinations only make sense once each value does
-    return config, problems or _inconsistencies(config)
+    return config, problems or inconsistencies(config)
 
 
 def raise_if_any(problems: list[str]) -> None:
@@ -57,6 +62,65 @@ def raise_if_any(problems: list[str]) -> None:
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise MinlmError("\n  ".join([f"the configuration has {count}:", *sorted(problems)]))
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Config) -> Iterator[ValidationError]:
+    """JSON Schema's `$` is the end of the text; Python's also matches before a last line end."""
+    if isinstance(value, str) and (value.endswith("\n") or not re.search(pattern, value)):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+Validator = extend(Draft202012Validator, {"pattern": _pattern})
+
+
+def _misshapen(config: Config) -> list[str]:
+    """What no setting can hold, so that everything else need not expect it."""
+    problems: list[str] = []
+    left: list[tuple[str, Any, int]] = [("", config, 0)]
+    for _ in range(MOST_VALUES):
+        if not left:
+            return problems
+        where, value, depth = left.pop()
+        if depth > DEEPEST:
+            problems.append(f"{where[:60]}…: nested more than {DEEPEST} deep. Does an anchor (&) contain itself?")
+        elif isinstance(value, dict):
+            for key, child in value.items():
+                if isinstance(key, str) and key.isprintable() and key:
+                    left.append((f"{where}.{key}" if where else key, child, depth + 1))
+                else:
+                    problems.append(
+                        f"{where or 'top level'}: {_short(key)} cannot be a key. Put numbers, true and null in quotes."
+                    )
+        elif isinstance(value, list):
+            left += [(f"{where}.{index}", child, depth + 1) for index, child in enumerate(value)]
+        elif isinstance(value, str) and not _can_be_argument(value):
+            problems.append(f"{where}: {_short(value)} has a character that no program takes. Remove it.")
+        elif isinstance(value, int) and value.bit_length() > 1000:
+            problems.append(f"{where}: the number is too large.")
+        if len(problems) > 20:
+            return problems
+    return [*problems, f"more than {MOST_VALUES:,} values. Does an anchor (&) contain itself?"]
+
+
+def _apart(value: Any) -> Any:
+    """A copy in which no two parts are one object, as they are where YAML has an anchor."""
+    if isinstance(value, dict):
+        return {key: _apart(child) for key, child in value.items()}
+    return [_apart(child) for child in value] if isinstance(value, list) else value
+
+
+def _can_be_argument(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _short(value: Any) -> str:
+    """A value in an error: on one line, not too long."""
+    shortener = reprlib.Repr()
+    shortener.maxstring = shortener.maxother = 100
+    return shortener.repr(value)
 
 
 # --- types and defaults ------------------------------------------------------------------------
@@ -129,16 +193,26 @@ def _explain(error: ValidationError, schema: Config) -> list[str]:
     value: Any = error.instance
     violated: Any = error.schema
     if error.validator == "additionalProperties":
-        unknown = [f"{key}.{name}" if key else str(name) for name in value if name not in violated["properties"]]
-        return [f"{dotted}: unknown key. {_suggest(dotted, schema)}" for dotted in unknown]
+        unknown = [name for name in value if name not in violated["properties"]]
+        return [_unknown(f"{key}.{name}" if key else name, name, schema) for name in unknown]
     if error.validator == "required":
         return [f"{key}: {error.message}. Add it."]
-    return [f"{key}: {value!r} is not allowed. Give {describe_type(violated)}."]
+    return [f"{key}: {_short(value)} is not allowed. Give {describe_type(violated)}."]
+
+
+def _unknown(dotted: str, name: str, schema: Config) -> str:
+    left, colon, right = name.partition(":")
+    if colon:
+        return f"{dotted}: the space after the colon is missing. Write {left}: {right.strip()}"
+    return f"{dotted}: unknown key. {_suggest(dotted, schema)}"
 
 
 def _suggest(dotted: str, schema: Config) -> str:
     """The nearest valid key: the same name in another section, else a similar spelling."""
     keys = [name for name, _ in flatten(schema)] + list(schema["properties"])
+    if dotted in keys:
+        section, _, rest = dotted.partition(".")
+        return f"Write {section}: {{{rest}: …}}"
     same_name = [key for key in keys if key.rsplit(".", 1)[-1] == dotted.rsplit(".", 1)[-1]]
     near = same_name or difflib.get_close_matches(dotted, keys, n=1, cutoff=0.65)
     return f"Did you mean {near[0]}?" if near else "docs/configuration.md lists all keys."
@@ -146,6 +220,8 @@ def _suggest(dotted: str, schema: Config) -> str:
 
 def describe_type(schema: Config) -> str:
     """A schema's type and range in words, for example "a whole number ≥ 257"."""
+    if "title" in schema:
+        return str(schema["title"])
     if "enum" in schema:
         return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"])
     words = {
@@ -154,7 +230,7 @@ def describe_type(schema: Config) -> str:
     }  # fmt: skip
     text = " or ".join(words[kind] for kind in _types(schema))
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    ranges = [f"{sign} {schema[name]}" for name, sign in signs.items() if name in schema]
+    ranges = [f"{sign} {_figures(schema[name])}" for name, sign in signs.items() if name in schema]
     if ranges:
         first, *rest = text.split(" or ")
         text = " or ".join([f"{first} {' and '.join(ranges)}", *rest])
@@ -165,6 +241,10 @@ def describe_type(schema: Config) -> str:
     return text
 
 
+def _figures(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
 def flatten(schema: Config, prefix: str = "") -> list[tuple[str, Config]]:
     """All leaf keys of the schema, dotted, in order, with their schemas."""
     leaves: list[tuple[str, Config]] = []
@@ -172,72 +252,6 @@ def flatten(schema: Config, prefix: str = "") -> list[tuple[str, Config]]:
         nested = child.get("properties")
         leaves += [(f"{prefix}{key}", child)] if nested is None else flatten(child, f"{prefix}{key}.")
     return leaves
-
-
-# --- what does not fit together ------------------------------------------------------------------------
-
-
-def _inconsistencies(config: Config) -> list[str]:
-    return [*_model_problems(config), *_training_problems(config), *_corpus_problems(config)]
-
-
-def _model_problems(config: Config) -> list[str]:
-    model, tokenizer = config["model"], config["tokenizer"]
-    d_model, num_heads = model["d_model"], model["num_heads"]
-    problems = []
-    if d_model % num_heads:
-        problems.append(
-            f"model.num_heads: d_model {d_model} is not divisible by num_heads {num_heads}. Make d_model a multiple."
-        )
-    elif (d_model // num_heads) % 2 and not model["no_rope"]:
-        problems.append(
-            f"model.num_heads: RoPE needs an even head dimension, and d_model {d_model} / num_heads {num_heads} "
-            f"= {d_model // num_heads} is odd. Change one of them, or set model.no_rope."
-        )
-    dtype = tokenizer["output_dtype"]
-    if dtype is not None and tokenizer["vocab_size"] > LARGEST_ID[dtype]:
-        problems.append(
-            f"tokenizer.output_dtype: {dtype} holds ids below {LARGEST_ID[dtype]:,}, too few for "
-            f"vocab_size {tokenizer['vocab_size']:,}. Use null, which picks a type that fits."
-        )
-    return problems
-
-
-def _training_problems(config: Config) -> list[str]:
-    training, context_length = config["training"], config["model"]["context_length"]
-    tokens_per_step = training["batch_size"] * context_length
-    steps = training["total_tokens"] // tokens_per_step
-    problems = []
-    if steps == 0:
-        problems.append(
-            f"training.total_tokens: {training['total_tokens']:,} is less than one batch of {training['batch_size']} × "
-            f"{context_length} = {tokens_per_step:,} tokens. Raise it, or lower batch_size or context_length."
-        )
-    elif training["warmup_iters"] > steps:
-        problems.append(
-            f"training.warmup_iters: {training['warmup_iters']:,} is longer than the run of {steps:,} steps "
-            f"(total_tokens / (batch_size × context_length)). Lower it; 5 % of the run is usual."
-        )
-    if training["lr_min"] > training["lr_max"]:
-        problems.append(f"training.lr_min: {training['lr_min']} is above lr_max {training['lr_max']}. Swap them.")
-    return problems
-
-
-def _corpus_problems(config: Config) -> list[str]:
-    corpus, ancients = config["corpus"], config["ancients"]
-    problems = []
-    if ancients["min_words"] > ancients["max_words"]:
-        problems.append(
-            f"ancients.min_words: {ancients['min_words']} is above max_words {ancients['max_words']}. Swap them."
-        )
-    if corpus["source"] == "files":
-        if not corpus["files"]["train"]:
-            problems.append("corpus.files.train: source is `files`, but no files are named. List files or globs.")
-        for split in ("train", "valid"):
-            for pattern in corpus["files"][split]:
-                if not glob.glob(pattern, recursive=True):
-                    problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
-    return problems
 
 
 # --- the reference for people ------------------------------------------------------------------------
@@ -275,7 +289,7 @@ The configuration is put together from three places; later ones win:
    snakemake --cores 2 results/samples.txt --config 'model={d_model: 256, num_heads: 8}' 'training={lr_max: 1e-3}'
    ```
 
-   Mind the space behind the colons, and put `--config` and `--configfile` last: they take everything that follows.
+   Mind the space after the colons, and put `--config` and `--configfile` last: they take everything that follows.
 
 Unknown keys, wrong types, values out of range and combinations that cannot work are reported before anything runs.
 A changed value re-runs only the steps whose result depends on it."""

@@ -7,12 +7,19 @@ stage depends on. Imported by every call of `snakemake`, so nothing heavy.
 
 import copy
 import itertools
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from minlm.pipeline.config import Config, complete, raise_if_any
 
 MAIN = ""
+
+# Names of variants are names of folders: short, of letters that neither a shell nor Snakemake takes for its own.
+READABLE = re.compile(r"[A-Za-z0-9._+-]{1,40}")
+LONGEST_NAME = 200
+MOST_VARIANTS = 1000  # of one sweep
 
 # What the results of each stage depend on, besides the stage before it: sections or single keys. The texts
 # themselves (downloads, books, your own files) are the same for all runs.
@@ -51,7 +58,8 @@ def runs(config: Config, schema: Config) -> dict[str, Config]:
                 problems.append(
                     f"experiments.{name}: {key} cannot vary between experiments. docs/experiments.md says what can."
                 )
-            _set(wanted, key, value)
+            if not _set(wanted, key, value):
+                problems.append(f"experiments.{name}: {key}: unknown key. What is before the last dot is no section.")
         if f"experiments/{name}/" in configurations:
             problems.append(f"experiments.{name}: there are two of this name. Rename one, or drop the repeated value.")
         variant, wrong = complete(wanted, schema)
@@ -73,11 +81,27 @@ def variants(experiments: Config, problems: list[str]) -> Iterator[tuple[str, Co
         if not grid or not all(isinstance(values, list) and values for values in grid.values()):
             problems.append(f"experiments.{name}.sweep: give lists of values, such as training.lr_max: [1e-4, 1e-3].")
             continue
+        if (count := math.prod(map(len, grid.values()))) > MOST_VARIANTS:
+            problems.append(
+                f"experiments.{name}.sweep: {count:,} combinations, more than {MOST_VARIANTS:,}. Give fewer."
+            )
+            continue
         leaves = [key.rsplit(".", 1)[-1] for key in grid]
         labels = leaves if len(set(leaves)) == len(leaves) else list(grid)
-        for values in itertools.product(*grid.values()):
-            parts = [f"{label}={_readable(value)}" for label, value in zip(labels, values, strict=True)]
-            yield "-".join([name, *parts]), {**fixed, **dict(zip(grid, values, strict=True))}
+        parts = [_parts(label, values) for label, values in zip(labels, grid.values(), strict=True)]
+        names = ["-".join([name, *words]) for words in itertools.product(*parts)]
+        if max(map(len, names)) > LONGEST_NAME:
+            names = [f"{name}-{number}" for number in range(1, len(names) + 1)]
+        for made, values in zip(names, itertools.product(*grid.values()), strict=True):
+            yield made, {**fixed, **dict(zip(grid, values, strict=True))}
+
+
+def _parts(label: str, values: list[Any]) -> list[str]:
+    """A word for each value, for the names of variants: lr=0.001; or prompts=1 where one has no short readable form."""
+    words = [_readable(value) for value in values]
+    if not all(READABLE.fullmatch(word) for word in words):
+        words = [str(values.index(value) + 1) for value in values]
+    return [f"{label}={word}" for word in words]
 
 
 def first_alike(configurations: dict[str, Config]) -> dict[str, dict[str, str]]:
@@ -126,12 +150,18 @@ def _dotted(overrides: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _set(config: Config, dotted: str, value: Any) -> None:
-    """Set a dotted key; the sections on the way are made if they do not exist (the schema then complains)."""
+def _set(config: Config, dotted: str, value: Any) -> bool:
+    """Set a dotted key; the sections on the way are made if they do not exist (the schema then complains).
+
+    False if a value is in the way.
+    """
     *sections, key = dotted.split(".")
     for section in sections:
         config = config.setdefault(section, {})
+        if not isinstance(config, dict):
+            return False
     config[key] = value
+    return True
 
 
 def _readable(value: Any) -> str:

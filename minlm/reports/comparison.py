@@ -1,7 +1,6 @@
 """Several finished runs beside each other: a table, a picture, and what they write for the same prompt and seed."""
 
 import csv
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from minlm.atomic import atomic_write
-from minlm.errors import MinlmError
 from minlm.generation.samples_file import Sample, read_samples
 from minlm.reports import html as pages
 from minlm.reports.plots import read_metrics
+from minlm.training.evaluation import read_evaluation
 
 COLUMNS = (
     "run", "bits_per_byte", "nats_per_token", "perplexity", "parameters", "tokens_seen", "steps", "seconds",
@@ -65,23 +64,6 @@ def read_run(folder: str | Path, settings: str = "") -> Run:
     }
     samples = read_samples(folder / "samples.txt")
     return Run(folder.name, row, metrics, samples, evaluation["bytes"], evaluation["baseline"])
-
-
-def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """What `evaluate` has written.
-
-    Raises:
-        MinlmError: there is no such file, or it is something else.
-    """
-    try:
-        evaluation: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not all(name in evaluation for name in ("bits_per_byte", "parameters", "bytes", "baseline")):
-            raise ValueError("keys are missing")
-    except FileNotFoundError:
-        raise MinlmError(f"{path}: there is no such file. `python -m minlm.scripts.evaluate` writes one.") from None
-    except ValueError as error:
-        raise MinlmError(f"{path} is not an evaluation of minlm ({error}). Evaluate the model again.") from error
-    return evaluation
 
 
 def write_table(path: str | Path, runs: Sequence[Run]) -> None:

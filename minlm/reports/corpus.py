@@ -5,7 +5,6 @@ from the words: a word is always cut into the same tokens, so each distinct word
 """
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +25,9 @@ from minlm.bulk.count_words import count_words
 from minlm.corpus.mix import IntArray, scan
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import DEFAULT, Options
+from minlm.fast.tokenization.options import BYTES_PER_BYTE_OF_WORDS, DEFAULT, Options, choose_backend_for_files
 from minlm.progress import log
+from minlm.reading import parse_json, reading
 from minlm.tokenization.bpe import BPETokenizer
 from minlm.tokenization.word_counts import WordCounts
 
@@ -125,7 +125,8 @@ def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
 
 def count_tokens(counts: WordCounts, tokenizer: BPETokenizer) -> int:
     """How many tokens all the counted words are."""
-    encoder, words, total = tokenizer.make_encoder(), counts.words(), 0
+    backend = choose_backend_for_files(tokenizer.backend, BYTES_PER_BYTE_OF_WORDS * len(counts.joined))
+    encoder, words, total = tokenizer.make_encoder(backend=backend), counts.words(), 0
     (end_of_word,) = tokenizer.encode(SEPARATOR)
     for first in range(0, len(words), _WORDS_AT_A_TIME):
         some = words[first : first + _WORDS_AT_A_TIME]
@@ -211,16 +212,14 @@ def _draw_words(axes: Axes, contents: Mapping[str, Content]) -> None:
 
 def _read_record(path: str | Path) -> dict[Path, tuple[float, float]]:
     """Share and passes of each file that was mixed."""
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    with reading(path, "a record of mixing", "Delete it and mix again."):
+        record = parse_json(Path(path).read_text(encoding="utf-8"))
         found = {}
         for sources in record.values():
             total = sum(source["words"] for source in sources.values())
             for name, source in sources.items():
                 found[Path(name)] = (round(source["words"] / total, 4), round(source["passes"], 4))
         return found
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise MinlmError(f"{path} is not a record of mixing; delete it and mix again") from error
 
 
 def _line(row: Mapping[str, Any]) -> str:

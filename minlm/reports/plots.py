@@ -14,9 +14,11 @@ from matplotlib.ticker import FuncFormatter
 
 from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
+from minlm.reading import reading
 from minlm.training.metrics import Row
 
 NEEDED = ("iter", "train_loss", "val_loss", "elapsed_s", "tokens_seen", "tokens_per_s")
+COUNTED = ("iter", "elapsed_s", "tokens_seen", "tokens_per_s")
 TRAIN, VALID, SPEED = "#8aa4c8", "#c44e52", "#4c72b0"  # told apart by lightness too
 
 
@@ -26,19 +28,18 @@ def read_metrics(path: str | Path) -> pd.DataFrame:
     Raises:
         MinlmError: the file is missing, empty or not a metrics.csv.
     """
-    if not Path(path).exists():
-        raise MinlmError(f"{path}: there is no such file of metrics. `nlm-train --log_csv {path}` writes one.")
-    try:
+    with reading(path, "a table of metrics", f"`nlm-train --log_csv {path}` writes one."):
         table = pd.read_csv(path)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise MinlmError(f"{path} is not a table of metrics ({error}). Train again to make it.") from error
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise MinlmError(f"{path} lacks the column(s) {', '.join(missing)}: it is not a metrics.csv of minlm.")
+    numeric = [name for name in (*NEEDED, "val_bits_per_byte") if name in table]
     if table.empty:
         raise MinlmError(f"{path} has no rows: the training wrote no metrics.")
-    if words := [name for name in NEEDED if not pd.api.types.is_numeric_dtype(table[name])]:
+    if words := [name for name in numeric if not pd.api.types.is_numeric_dtype(table[name])]:
         raise MinlmError(f"{path}: the column {words[0]} holds something that is not a number.")
+    if odd := [name for name in COUNTED if not table[name].between(0, 2**53).all()]:  # a loss may be NaN
+        raise MinlmError(f"{path}: the column {odd[0]} holds something that is no count or time.")
     return table
 
 

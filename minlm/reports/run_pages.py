@@ -10,9 +10,10 @@ from pathlib import Path
 
 from minlm.atomic import atomic_write
 from minlm.generation.samples_file import read_samples
+from minlm.reading import reading
 from minlm.reports import html as pages
-from minlm.reports.comparison import read_evaluation
 from minlm.tokenization import BPETokenizer
+from minlm.training.evaluation import read_evaluation
 
 PACKAGES = ("minlm", "torch", "numpy", "numba", "regex", "snakemake")
 COLORS = 6
@@ -49,9 +50,14 @@ def _shown(token: bytes) -> str:
 
 def write_corpus_page(path: str | Path, table: str | Path) -> None:
     """The table of `corpus_report`."""
-    with open(table, encoding="utf-8", newline="") as handle:
+    with (
+        reading(table, "a table of the corpus", "Make it again with `python -m minlm.scripts.corpus_report`."),
+        open(table, encoding="utf-8", newline="") as handle,
+    ):
         header, *rows = csv.reader(handle)
-    shown = [[f"{int(cell):,}" if cell.isdigit() else cell or "–" for cell in row] for row in rows]
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("its rows have different lengths")
+    shown = [[f"{int(cell):,}" if re.fullmatch("[0-9]{1,18}", cell) else cell or "–" for cell in row] for row in rows]
     titles = [name.replace("_", " ") for name in header]
     _write(path, pages.page("Corpus", pages.table(titles, shown, words=("corpus", "split"))))
 
@@ -63,8 +69,9 @@ def write_evaluation_page(path: str | Path, evaluation: str | Path) -> None:
     candidates |= {name.removesuffix("_bits_per_byte"): value for name, value in found["baseline"].items()}
     ranked = sorted(candidates.items(), key=lambda item: item[1])
     rows = [(name, f"{value:.4f}") for name, value in ranked]
+    steps = f" after {found['iteration']:,} steps" if found["iteration"] is not None else ""
     note = (
-        f"{found['parameters']:,} parameters after {found['iteration']:,} steps, on {found['bytes']:,} bytes "
+        f"{found['parameters']:,} parameters{steps}, on {found['bytes']:,} bytes "
         f"({found['tokens']:,} tokens) that it has not seen: {found['nats_per_token']:.4f} nats/token, "
         f"perplexity {found['perplexity']:.1f}."
     )

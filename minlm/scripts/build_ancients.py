@@ -16,13 +16,27 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m minlm.scripts.build_ancients --inputs data/ancients/clean/*.txt",
     )
     parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="cleaned books")
-    parser.add_argument("--min_words", type=int, default=500, metavar="N", help="fewest words of a document")
-    parser.add_argument("--max_words", type=int, default=1000, metavar="N", help="most words of a document")
-    parser.add_argument("--valid_fraction", type=float, default=0.05, help="fraction of the words held out")
     parser.add_argument(
-        "--max_failed", type=float, default=0.05, help="fraction of the books that may be empty (not fetched)"
+        "--min_words", type=cli.whole(1, 10**9), default=500, metavar="N", help="fewest words of a document"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the shuffling and of the choice of books held out")
+    parser.add_argument(
+        "--max_words", type=cli.whole(1, 10**9), default=1000, metavar="N", help="most words of a document"
+    )
+    parser.add_argument(
+        "--valid_fraction",
+        type=cli.real(0, 1, above=True, below=True),
+        default=0.05,
+        help="fraction of the words held out",
+    )
+    parser.add_argument(
+        "--max_failed", type=cli.real(0, 1), default=0.05, help="fraction of the books that may be empty (not fetched)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=cli.whole(0, cli.LARGEST_SEED),
+        default=0,
+        help="of the shuffling and of the choice of books held out",
+    )
     parser.add_argument("--output_train", default="data/ancients/train.txt", metavar="FILE", help="text to write")
     parser.add_argument("--output_valid", default="data/ancients/valid.txt", metavar="FILE", help="text to write")
     return parser

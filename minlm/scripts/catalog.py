@@ -17,10 +17,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--gutendex_url", default="https://gutendex.com/books/", metavar="URL", help="list of books")
     parser.add_argument(
-        "--author_year_end", type=int, default=500, metavar="YEAR", help="some author was born or died by this year"
+        "--author_year_end",
+        type=cli.whole(-10_000, 10_000),
+        default=500,
+        metavar="YEAR",
+        help="some author was born or died by this year",
     )
     parser.add_argument("--languages", nargs="+", default=["en"], metavar="CODE", help="two-letter codes")
-    parser.add_argument("--request_delay", type=float, default=0.3, metavar="SECONDS", help="between two requests")
+    parser.add_argument(
+        "--request_delay", type=cli.real(0, 3600), default=0.3, metavar="SECONDS", help="between two requests"
+    )
     parser.add_argument("--output", default="data/ancients/catalog.jsonl", metavar="FILE", help="catalog to write")
     return parser
 

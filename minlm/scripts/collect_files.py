@@ -20,7 +20,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--valid", nargs="*", default=[], metavar="FILE", help="validation files; without them, documents are held out"
     )
-    parser.add_argument("--valid_fraction", type=float, default=0.05, help="fraction of the documents held out")
+    parser.add_argument(
+        "--valid_fraction",
+        type=cli.real(0, 1, above=True, below=True),
+        default=0.05,
+        help="fraction of the documents held out",
+    )
     parser.add_argument(
         "--documents",
         choices=("separator", "file", "blank_line"),
@@ -28,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="where a document ends: at <|endoftext|>, at the end of its file, or at a blank line",
     )
     parser.add_argument("--text_field", default="text", metavar="KEY", help="key of the text in .jsonl files")
-    parser.add_argument("--seed", type=int, default=0, help="another seed holds out other documents")
+    parser.add_argument(
+        "--seed", type=cli.whole(0, cli.LARGEST_SEED), default=0, help="another seed holds out other documents"
+    )
     parser.add_argument("--output_train", required=True, metavar="FILE", help="training text to write")
     parser.add_argument("--output_valid", required=True, metavar="FILE", help="validation text to write")
     return parser

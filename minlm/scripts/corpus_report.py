@@ -4,6 +4,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
+from minlm.cores import usable_threads
 from minlm.progress import log
 from minlm.scripts import cli
 
@@ -49,7 +50,7 @@ def _work(arguments: argparse.Namespace) -> None:
         arguments.output_csv,
         arguments.output_png,
         arguments.mixture,
-        Options(threads=arguments.threads),
+        Options(threads=arguments.threads and usable_threads(arguments.threads)),
     )
     log.info(f"wrote {arguments.output_csv} and {arguments.output_png} in {time.perf_counter() - start:.1f} s")
 

@@ -24,7 +24,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--corpus_source", choices=["sample", "tinystories", "files"], help="what it was trained on, for the model card"
     )
     parser.add_argument(
-        "--ancients_share", type=float, default=0.0, metavar="F", help="fraction of words from ancient books, likewise"
+        "--ancients_share",
+        type=cli.real(0, 1),
+        default=0.0,
+        metavar="F",
+        help="fraction of words from ancient books, likewise",
     )
     parser.add_argument("--output", default="results/export", metavar="FOLDER", help="folder to write")
     return parser

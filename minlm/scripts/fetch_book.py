@@ -16,11 +16,13 @@ def build_parser() -> argparse.ArgumentParser:
         "python -m minlm.scripts.fetch_book --gutenberg_id 1497 --output data/ancients/books/1497.txt",
     )
     parser.add_argument("--selection", default="data/ancients/selection.csv", metavar="FILE", help="table of books")
-    parser.add_argument("--gutenberg_id", type=int, required=True, metavar="ID", help="which book of the table")
+    parser.add_argument(
+        "--gutenberg_id", type=cli.whole(1, 10**9), required=True, metavar="ID", help="which book of the table"
+    )
     parser.add_argument("--output", required=True, metavar="FILE", help="text to write")
     parser.add_argument(
         "--request_delay",
-        type=float,
+        type=cli.real(0, 3600),
         default=0.3,
         metavar="SECONDS",
         help="between two requests, also of programs that run at the same time",

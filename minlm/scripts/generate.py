@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vocab_path", required=True, metavar="FILE", help="the vocabulary it was trained with")
     parser.add_argument("--merges_path", required=True, metavar="FILE", help="the merges it was trained with")
     parser.add_argument("--prompt", default="", help="text to continue; an empty prompt starts a new document")
-    parser.add_argument("--max_tokens", type=int, default=100, metavar="N", help="new tokens at most")
+    parser.add_argument("--max_tokens", type=cli.whole(1, 10**6), default=100, metavar="N", help="new tokens at most")
     parser.add_argument(
         "--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token, above 1 is wilder"
     )
@@ -34,7 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="texts to write")
     parser.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of the first text, the next has N + 1 (random if absent)"
+        "--seed",
+        type=cli.whole(0, cli.LARGEST_SEED),
+        metavar="N",
+        help="of the first text, the next has N + 1 (random if absent)",
     )
     return parser
 
@@ -43,10 +46,11 @@ def _work(arguments: argparse.Namespace) -> None:
     from minlm.generation.load import load_with_tokenizer
     from minlm.generation.samples_file import Setting, generate_samples, random_seed
     from minlm.generation.stream_text import write_stream
-    from minlm.training.device import resolve_device
+    from minlm.training.device import resolve_device, set_threads
 
     if arguments.num_samples < 1:
         raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
+    set_threads()
     model, tokenizer, _ = load_with_tokenizer(
         arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
     )

@@ -21,11 +21,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--base_valid", required=True, metavar="FILE", help="validation text of the base corpus")
     parser.add_argument("--ancients_train", metavar="FILE", help="training text of the ancient books")
     parser.add_argument("--ancients_valid", metavar="FILE", help="validation text of the ancient books")
-    parser.add_argument("--share", type=float, default=0.0, help="fraction of the words that is from ancient books")
     parser.add_argument(
-        "--target_total_words", type=int, metavar="N", help="words to write, 95%% of them training text (default: all)"
+        "--share", type=cli.real(0, 1), default=0.0, help="fraction of the words that is from ancient books"
     )
-    parser.add_argument("--seed", type=int, default=0, help="chooses the documents when not all are needed")
+    parser.add_argument(
+        "--target_total_words",
+        type=cli.whole(20, 10**13),
+        metavar="N",
+        help="words to write, 95%% of them training text (default: all)",
+    )
+    parser.add_argument(
+        "--seed", type=cli.whole(0, cli.LARGEST_SEED), default=0, help="chooses the documents when not all are needed"
+    )
     parser.add_argument("--output_train", required=True, metavar="FILE", help="training text to write")
     parser.add_argument("--output_valid", required=True, metavar="FILE", help="validation text to write")
     parser.add_argument("--output_record", metavar="FILE", help="JSON to write: how much was taken from which source")

@@ -24,8 +24,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--settings", nargs="+", required=True, metavar="T:P[:K]",
         help="temperature:top_p[:top_k], for example 0.7:0.9 or 1.0:none:40",
     )  # fmt: skip
-    parser.add_argument("--max_new_tokens", type=int, default=256, metavar="N", help="new tokens in a text at most")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first text, the next has N + 1")
+    parser.add_argument(
+        "--max_new_tokens", type=cli.whole(1, 10**6), default=256, metavar="N", help="new tokens in a text at most"
+    )
+    parser.add_argument(
+        "--seed",
+        type=cli.whole(0, cli.LARGEST_SEED),
+        default=0,
+        metavar="N",
+        help="of the first text, the next has N + 1",
+    )
     parser.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (torch's choice if absent)")
     parser.add_argument("--output", default="results/samples.txt", metavar="FILE", help="file to write")

@@ -18,7 +18,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_train", required=True, metavar="FILE", help="training text to write")
     parser.add_argument("--output_valid", required=True, metavar="FILE", help="validation text to write")
     parser.add_argument(
-        "--valid_every", type=int, default=20, metavar="N", help="every N-th chapter is held out for validation"
+        "--valid_every",
+        type=cli.whole(2, 1189),
+        default=20,
+        metavar="N",
+        help="every N-th chapter is held out for validation",
     )
     return parser
 

@@ -18,11 +18,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--catalog", default="data/ancients/catalog.jsonl", metavar="FILE", help="catalog to read")
     parser.add_argument("--output", default="data/ancients/selection.csv", metavar="FILE", help="table to write")
     parser.add_argument(
-        "--author_year_end", type=int, default=500, metavar="YEAR", help="every author had died by this year"
+        "--author_year_end",
+        type=cli.whole(-10_000, 10_000),
+        default=500,
+        metavar="YEAR",
+        help="every author had died by this year",
     )
-    parser.add_argument("--max_books", type=int, metavar="N", help="keep only the N most downloaded books")
-    parser.add_argument("--include", type=int, nargs="*", default=[], metavar="ID", help="books to keep in any case")
-    parser.add_argument("--exclude", type=int, nargs="*", default=[], metavar="ID", help="books to drop in any case")
+    parser.add_argument(
+        "--max_books", type=cli.whole(1, 10**6), metavar="N", help="keep only the N most downloaded books"
+    )
+    parser.add_argument(
+        "--include", type=cli.whole(1, 10**9), nargs="*", default=[], metavar="ID", help="books to keep in any case"
+    )
+    parser.add_argument(
+        "--exclude", type=cli.whole(1, 10**9), nargs="*", default=[], metavar="ID", help="books to drop in any case"
+    )
     parser.add_argument(
         "--books_dir", default="data/ancients/books", metavar="DIR", help="where the books will be (for the table)"
     )

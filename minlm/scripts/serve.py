@@ -30,9 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.generation.load import load_with_tokenizer
     from minlm.serve.server import Server
-    from minlm.training.device import resolve_device
+    from minlm.training.device import resolve_device, set_threads
 
     server = Server(arguments.host, arguments.port)  # first: it is quick to fail
+    set_threads()
     model, tokenizer, info = load_with_tokenizer(
         arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
     )

@@ -4,6 +4,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
+from minlm.cores import usable_threads
+
 if TYPE_CHECKING:
     from minlm.fast.tokenization.options import Options
 
@@ -21,8 +23,8 @@ def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> No
         help="bytes that are not UTF-8: stop and say where, or keep them as they are",
     )  # fmt: skip
     parser.add_argument(
-        "--backend", choices=["numba", "python"], default="numba",
-        help="compiled, or the slow reference in plain Python; the results are the same",
+        "--backend", choices=["auto", "numba", "python"], default="auto",
+        help="compiled, or in plain Python; auto compiles only for much text; the results are the same",
     )  # fmt: skip
 
 
@@ -31,7 +33,7 @@ def text_options(arguments: argparse.Namespace) -> "Options":
     from minlm.fast.tokenization.options import Options
 
     return Options(
-        threads=arguments.threads,
+        threads=arguments.threads and usable_threads(arguments.threads),
         shard=getattr(arguments, "shard", None),
         backend=arguments.backend,
         keep_invalid=arguments.invalid_utf8 == "keep",

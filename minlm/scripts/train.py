@@ -45,14 +45,16 @@ def _data_flags(group: Any) -> None:
 
 
 def _model_flags(group: Any) -> None:
-    group.add_argument("--vocab_size", type=int, default=10000, help="number of token ids")
-    group.add_argument("--context_length", type=int, default=1024, help="tokens the model sees at once")
-    group.add_argument("--d_model", type=int, default=512, help="width of the residual stream")
-    group.add_argument("--num_layers", type=int, default=4, help="Transformer blocks")
-    group.add_argument("--num_heads", type=int, default=16, help="attention heads; divides d_model")
-    group.add_argument("--d_ff", type=int, default=1344, help="inner width of the feed-forward network")
-    group.add_argument("--rope_theta", type=float, default=10000.0, help="base of RoPE's wavelengths")
-    group.add_argument("--embedding_std", type=float, default=1.0, help="standard deviation of the first embeddings")
+    group.add_argument("--vocab_size", type=cli.whole(1, 10**7), default=10000, help="number of token ids")
+    group.add_argument("--context_length", type=cli.whole(1, 2**16), default=1024, help="tokens the model sees at once")
+    group.add_argument("--d_model", type=cli.whole(1, 2**16), default=512, help="width of the residual stream")
+    group.add_argument("--num_layers", type=cli.whole(1, 1000), default=4, help="Transformer blocks")
+    group.add_argument("--num_heads", type=cli.whole(1, 2**16), default=16, help="attention heads; divides d_model")
+    group.add_argument("--d_ff", type=cli.whole(1, 2**20), default=1344, help="inner width of the feed-forward network")
+    group.add_argument("--rope_theta", type=cli.real(1, 1e12), default=10000.0, help="base of RoPE's wavelengths")
+    group.add_argument(
+        "--embedding_std", type=cli.real(1e-6, 1000), default=1.0, help="standard deviation of the first embeddings"
+    )
     group.add_argument("--flash_attention", action="store_true", help="a fused attention kernel")
     group.add_argument("--disable_rmsnorm", action="store_true", help="ablation: no normalization")
     group.add_argument("--post_norm", action="store_true", help="ablation: normalize behind each sublayer")
@@ -61,29 +63,43 @@ def _model_flags(group: Any) -> None:
 
 
 def _training_flags(group: Any) -> None:
-    group.add_argument("--batch_size", type=int, default=32, help="sequences per step")
-    group.add_argument("--total_tokens", type=int, default=163_840_000, help="tokens to train on, in whole steps")
-    group.add_argument("--lr_max", type=float, default=3e-4, help="learning rate after the warm-up")
-    group.add_argument("--lr_min", type=float, default=3e-5, help="learning rate at the end of the cosine")
-    group.add_argument("--warmup_iters", type=int, default=1000, help="steps of linear warm-up")
-    group.add_argument("--weight_decay", type=float, default=0.1, help="AdamW's decoupled weight decay")
-    group.add_argument("--max_grad_norm", type=float, default=1.0, help="largest L2 norm of the gradients")
-    group.add_argument("--beta1", type=float, default=0.9, help="AdamW's decay of the first moment")
-    group.add_argument("--beta2", type=float, default=0.95, help="AdamW's decay of the second moment")
-    group.add_argument("--eps", type=float, default=1e-8, help="AdamW's term against division by zero")
-    group.add_argument("--seed", type=int, default=0, help="of the first weights and of the batches")
+    group.add_argument("--batch_size", type=cli.whole(1, 10**6), default=32, help="sequences per step")
+    group.add_argument(
+        "--total_tokens", type=cli.whole(1, 10**15), default=163_840_000, help="tokens to train on, in whole steps"
+    )
+    group.add_argument("--lr_max", type=cli.real(1e-12, 100), default=3e-4, help="learning rate after the warm-up")
+    group.add_argument("--lr_min", type=cli.real(0, 100), default=3e-5, help="learning rate at the end of the cosine")
+    group.add_argument("--warmup_iters", type=cli.whole(0, 10**15), default=1000, help="steps of linear warm-up")
+    group.add_argument("--weight_decay", type=cli.real(0, 1000), default=0.1, help="AdamW's decoupled weight decay")
+    group.add_argument(
+        "--max_grad_norm", type=cli.real(1e-6, 1e30), default=1.0, help="largest L2 norm of the gradients"
+    )
+    group.add_argument(
+        "--beta1", type=cli.real(0, 1, below=True), default=0.9, help="AdamW's decay of the first moment"
+    )
+    group.add_argument(
+        "--beta2", type=cli.real(0, 1, below=True), default=0.95, help="AdamW's decay of the second moment"
+    )
+    group.add_argument("--eps", type=cli.real(1e-30, 1), default=1e-8, help="AdamW's term against division by zero")
+    group.add_argument(
+        "--seed", type=cli.whole(0, cli.LARGEST_SEED), default=0, help="of the first weights and of the batches"
+    )
     group.add_argument(
         "--dtype", choices=["auto", "float32", "bfloat16"], default="auto",
         help="of matrix products; auto is bfloat16 where the hardware has it",
     )  # fmt: skip
     group.add_argument(
         "--compile", choices=["auto", "on", "off"], default="auto",
-        help="with torch.compile; auto does where the run is long enough to pay for it",
+        help="with torch.compile; auto does where the run is long enough to pay for it, unless it fails",
     )  # fmt: skip
-    group.add_argument("--grad_accum_steps", type=int, default=1, help="parts of a batch computed one after the other")
+    group.add_argument(
+        "--grad_accum_steps", type=cli.whole(1, 10**6), default=1, help="parts of a batch computed one after the other"
+    )
     group.add_argument("--gradient_checkpointing", action="store_true", help="less memory, about a third slower")
-    group.add_argument("--eval_interval", type=int, default=500, help="steps between two validations")
-    group.add_argument("--save_interval", type=int, default=500, help="steps between two in-progress checkpoints")
+    group.add_argument("--eval_interval", type=cli.whole(1, 10**15), default=500, help="steps between two validations")
+    group.add_argument(
+        "--save_interval", type=cli.whole(1, 10**15), default=500, help="steps between two in-progress checkpoints"
+    )
 
 
 def _run_flags(group: Any) -> None:

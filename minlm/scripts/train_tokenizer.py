@@ -17,7 +17,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("input_file", help="a UTF-8 text, or word counts (.npz) of count_words")
     parser.add_argument(
-        "--vocab_size", type=int, default=10_000, metavar="N", help="256 bytes, special tokens and merges together"
+        "--vocab_size",
+        type=cli.whole(257, 10**7),
+        default=10_000,
+        metavar="N",
+        help="256 bytes, special tokens and merges together",
     )
     parser.add_argument("--output_dir", default=".", metavar="DIR", help="where to write the two files")
     parser.add_argument(

@@ -24,7 +24,7 @@ class BPETokenizer:
         merges: pairs of tokens in the order they were learned; both halves and the whole are in `vocab`.
         special_tokens: strings that are one token wherever they stand in a text; where several match, the longest
             wins. Those that are not in `vocab` get new ids behind the largest.
-        backend: "numba", or "python" for the slow reference.
+        backend: see `backends.Options`.
 
     Attributes:
         vocab, merges, special_tokens: as above, new ids included. Do not change them.
@@ -36,13 +36,15 @@ class BPETokenizer:
 
     def __init__(
         self, vocab: dict[int, bytes], merges: list[Merge], special_tokens: Sequence[str] | None = None,
-        backend: str = "numba",
+        backend: str = "auto",
     ):  # fmt: skip
-        from minlm.fast.tokenization.options import BACKENDS
+        from minlm.fast.tokenization.options import choose_backend
 
-        if backend not in BACKENDS:
-            raise MinlmError(f"there is no backend {backend!r}; take one of {', '.join(BACKENDS)}")
+        choose_backend(backend, 0)  # complains if there is no such backend
         self.backend = backend
+        self._encoder: Any = None
+        self._encoder_backend = ""
+        self._num_bytes = 0  # encoded so far
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
         self.pretokenizer = PreTokenizer(self.special_tokens)
         ids = {token: index for index, token in self.vocab.items()}
@@ -61,7 +63,7 @@ class BPETokenizer:
 
     @classmethod
     def train(
-        cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str], backend: str = "numba"
+        cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str], backend: str = "auto"
     ) -> "BPETokenizer":
         """Learn a vocabulary from a UTF-8 text file or an `.npz` of word counts; see `train.train_bpe`."""
         from minlm.bulk.count_words import count_words
@@ -75,7 +77,7 @@ class BPETokenizer:
     @classmethod
     def from_files(
         cls, vocab_path: str | Path, merges_path: str | Path, special_tokens: Sequence[str] | None = None,
-        backend: str = "numba",
+        backend: str = "auto",
     ) -> "BPETokenizer":  # fmt: skip
         """Read vocab.json and merges.txt: those trained here, GPT-2's, or others of that kind.
 
@@ -119,17 +121,20 @@ class BPETokenizer:
             whole = text.encode()
         except UnicodeEncodeError as error:
             raise MinlmError(f"the text holds half of a surrogate pair ({error}), which is not a character") from error
+        self._num_bytes += len(whole)
+        if self._encoder_backend != "numba":  # where kernels are to be compiled first, plain Python begins
+            from minlm.fast.tokenization.options import choose_backend
+
+            backend = choose_backend(self.backend, self._num_bytes)
+            if backend != self._encoder_backend:
+                self._encoder, self._encoder_backend = self.make_encoder(backend=backend), backend
         return self._encoder.encode(whole).tolist()
 
-    @cached_property
-    def _encoder(self) -> Any:
-        return self.make_encoder()
+    def make_encoder(self, keep_invalid: bool = False, backend: str | None = None) -> Any:
+        """A new `WordEncoder` of a backend (by default the tokenizer's); each thread needs its own."""
+        from minlm.fast.tokenization.options import choose_backend, load_backend
 
-    def make_encoder(self, keep_invalid: bool = False) -> Any:
-        """A new `WordEncoder` of the backend; each thread needs its own."""
-        from minlm.fast.tokenization.options import load_backend
-
-        make = load_backend(self.backend).WordEncoder
+        make = load_backend(backend or choose_backend(self.backend, 0)).WordEncoder
         return make(self._byte_ids, self._merge_ids, self._special_ids, keep_invalid)
 
     def encode_iterable(self, iterable: Iterable[str]) -> Iterator[int]:

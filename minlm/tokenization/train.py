@@ -14,7 +14,7 @@ from minlm.tokenization.word_counts import WordCounts
 
 def train_bpe(
     counts: WordCounts | Mapping[bytes, int], vocab_size: int, special_tokens: Sequence[str] = (),
-    backend: str = "numba",
+    backend: str = "auto",
 ) -> tuple[dict[int, bytes], list[Merge]]:  # fmt: skip
     """Learn a vocabulary from word counts.
 
@@ -25,7 +25,7 @@ def train_bpe(
         counts: how often each word occurs.
         vocab_size: bytes, special tokens and merges together.
         special_tokens: get the ids behind the bytes.
-        backend: "numba", or "python" for the slow reference.
+        backend: see `Options`.
 
     Returns:
         vocab (id → bytes; ids 0–255 are the bytes, then the special tokens, then the merges) and the merges in order.
@@ -33,14 +33,15 @@ def train_bpe(
     Raises:
         MinlmError: `vocab_size` is too small, a special token is a single byte, or there are too many words.
     """
-    from minlm.fast.tokenization.options import load_backend
+    from minlm.fast.tokenization.options import BYTES_PER_BYTE_OF_WORDS, choose_backend_for_files, load_backend
 
     vocab = initial_vocab(vocab_size, special_tokens)
     if not isinstance(counts, WordCounts):
         counts = WordCounts.from_dict(counts)
     num_merges = vocab_size - len(vocab)
+    chosen = choose_backend_for_files(backend, BYTES_PER_BYTE_OF_WORDS * len(counts.joined))
     with Progress(num_merges, "training", "merges") as progress:
-        merges: list[Merge] = load_backend(backend).learn_merges(counts, num_merges, progress.update)
+        merges: list[Merge] = load_backend(chosen).learn_merges(counts, num_merges, progress.update)
     for left, right in merges:
         vocab[len(vocab)] = left + right
     if len(vocab) < vocab_size:

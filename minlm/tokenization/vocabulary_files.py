@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import IO
 
 from minlm.errors import MinlmError
+from minlm.reading import parse_json, quote, reading
 
 Merge = tuple[bytes, bytes]
+
+MAX_ID = (1 << 24) - 1  # tables have an entry for each id up to the largest
+REMEDY = "Make it again with train_tokenizer."
 
 
 def _byte_characters() -> list[str]:
@@ -60,22 +64,24 @@ def read_vocab(path: str | Path) -> dict[int, bytes]:
     Raises:
         MinlmError: missing, damaged, not a vocabulary, or one id for two tokens.
     """
-    try:
-        entries = json.loads(_read(path))
-    except ValueError as error:
-        raise MinlmError(f"{path} is damaged, it is not JSON: {error}") from error
-    if not isinstance(entries, dict):
-        raise MinlmError(f"{path} is not a vocabulary: it must be one JSON object of token: id")
+    text = _read(path, "a vocabulary")
+    with reading(path, "a vocabulary", REMEDY):
+        entries = parse_json(text)
+        if not isinstance(entries, dict):
+            raise ValueError("it must be one JSON object of token: id")
     vocab: dict[int, bytes] = {}
     for token, index in entries.items():
-        if type(index) is not int or index < 0:
-            raise MinlmError(f"{path}: the id of token {token!r} is {index!r}, not a whole number from 0 on")
+        if type(index) is not int or not 0 <= index <= MAX_ID:
+            raise MinlmError(
+                f"{path}: the id of token {quote(token)} is {quote(index)}, not a whole number from 0 to {MAX_ID:,}"
+            )
         if index in vocab:
-            raise MinlmError(f"{path}: the tokens {spell(vocab[index])!r} and {token!r} have the same id {index}")
+            other = quote(spell(vocab[index]))
+            raise MinlmError(f"{path}: the tokens {other} and {quote(token)} have the same id {index}")
         try:
             vocab[index] = unspell(token)
         except KeyError as error:
-            raise MinlmError(f"{path}: token {token!r} has the character {error}, which spells no byte") from error
+            raise MinlmError(f"{path}: token {quote(token)} has the character {error}, which spells no byte") from error
     return vocab
 
 
@@ -85,7 +91,7 @@ def read_merges(path: str | Path) -> list[Merge]:
     Raises:
         MinlmError: missing, not UTF-8, or a line is not two tokens with one space between; names the line.
     """
-    lines = _read(path).removesuffix("\n").split("\n")
+    lines = _read(path, "a list of merges").removesuffix("\n").split("\n")
     first = 2 if lines[0].startswith("#version") else 1
     merges = []
     for number, line in enumerate(lines[first - 1 :] if lines != [""] else [], start=first):
@@ -94,15 +100,11 @@ def read_merges(path: str | Path) -> list[Merge]:
             if not (left and right):
                 raise ValueError
         except (ValueError, KeyError) as error:
-            raise MinlmError(f"{path}, line {number}: {line!r} is not two tokens with a space between") from error
+            raise MinlmError(f"{path}, line {number}: {quote(line)} is not two tokens with a space between") from error
         merges.append((left, right))
     return merges
 
 
-def _read(path: str | Path) -> str:
-    try:
+def _read(path: str | Path, what: str) -> str:
+    with reading(path, what, REMEDY):
         return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MinlmError(f"there is no file {path}; train_tokenizer makes it") from error
-    except UnicodeDecodeError as error:
-        raise MinlmError(f"{path} is damaged: it is not UTF-8 at offset {error.start}") from error

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from minlm.errors import MinlmError
+from minlm.reading import check_array, open_stored_zip, reading
 
 
 @dataclass(eq=False)
@@ -54,16 +54,31 @@ class WordCounts:
         Raises:
             MinlmError: the file is something else, or damaged.
         """
-        try:
-            with np.load(path) as arrays:
-                text, offsets, counts = arrays["bytes"], arrays["offsets"], arrays["counts"]
-                special_tokens = arrays["special_tokens"].tolist()
-            sound = (text.dtype, offsets.dtype, counts.dtype) == (np.uint8, np.int64, np.int64)
-            sound = sound and offsets[0] == 0 and offsets[-1] == len(text) and len(counts) == len(offsets) - 1
-            if not (sound and (np.diff(offsets) > 0).all() and (counts > 0).all()):
+        with (
+            reading(path, "a file of word counts", "Make it again with count_words."),
+            open(path, "rb") as file,
+            open_stored_zip(file) as archive,
+        ):
+            names = ("bytes", "offsets", "counts", "special_tokens")
+            text, offsets, counts, special = (_read_array(archive, f"{name}.npy") for name in names)
+            dtypes = (text.dtype, offsets.dtype, counts.dtype, special.dtype.kind)
+            dimensions = {array.ndim for array in (text, offsets, counts, special)}
+            if not (
+                dtypes == (np.uint8, np.int64, np.int64, "U")
+                and dimensions == {1}
+                and len(counts) == len(offsets) - 1
+                and offsets[0] == 0
+                and offsets[-1] == len(text)
+                and (offsets[1:] > offsets[:-1]).all()  # compared, not subtracted, and summed as float:
+                and (counts > 0).all()  # neither overflows
+                and counts.sum(dtype=np.float64) < 2**62
+            ):
                 raise ValueError("the arrays do not fit each other")
-        except (zipfile.BadZipFile, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError) as error:
-            raise MinlmError(
-                f"{path} is not a file of word counts, or is damaged ({error}); make it again with count_words"
-            ) from error
+            "".join(special_tokens := special.tolist()).encode()  # fails for what is no text
         return cls(text, offsets, counts, special_tokens)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as file:
+        check_array(file, archive.getinfo(name).file_size)
+        return np.lib.format.read_array(file, allow_pickle=False)

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import math
 import os
 import shutil
 import sysconfig
@@ -10,14 +11,14 @@ from pathlib import Path
 
 import torch
 
+from minlm.cores import available_cores, usable_threads
 from minlm.errors import MinlmError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
-# torch.compile pays where a run takes longer than this many seconds, at a speed that such a device reaches anyway.
-WORTH_COMPILING = 200.0, 50.0  # on a CPU, on others
-FLOPS_PER_SECOND = 1e11, 1e14  # of a CPU's thread, of other devices
+# Floating-point operations of a run from which on torch.compile pays: what such a device does in a few minutes.
+WORTH_COMPILING = {"cpu": 8e13, "cuda": 5e15}
 
 
 def resolve_device(name: str | None = None) -> torch.device:
@@ -44,12 +45,19 @@ def resolve_device(name: str | None = None) -> torch.device:
     return device
 
 
-def set_threads(count: int | None) -> None:
-    """Let torch use `count` CPU threads; None leaves its own choice. Processes of `torchrun` share them."""
-    if count is not None:
-        if count < 1:
-            raise MinlmError(f"--threads must be at least 1, not {count}.")
-        torch.set_num_threads(max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+def set_threads(count: int | None = None) -> None:
+    """Let torch use `count` CPU threads, or as many as it would choose itself, but no more than there are cores.
+
+    Processes of `torchrun` share them; those of `srun` are given cores of their own by Slurm.
+    """
+    if count is not None and count < 1:
+        raise MinlmError(f"--threads must be at least 1, not {count}.")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if count is None:  # torch knows the affinity, but not a container's quota; torchrun gives each process a number
+        threads = min(torch.get_num_threads(), available_cores() // processes)
+    else:
+        threads = usable_threads(count) // processes
+    torch.set_num_threads(max(1, threads))
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -94,8 +102,8 @@ def keep_freed_memory() -> None:
 def resolve_compile(choice: str, device: torch.device, flops: float) -> bool:
     """Whether to train with torch.compile: "on", "off" or "auto", which compiles when the run is long enough.
 
-    The answer to "auto" is a function of the run alone, never of a measurement: a run that is continued must compute
-    the same numbers again.
+    The answer to "auto" is a function of the run and the kind of device alone: threads, processes, what is installed
+    and measurements do not count, so that a run that is made again computes the same numbers.
 
     Args:
         choice: see above.
@@ -103,23 +111,17 @@ def resolve_compile(choice: str, device: torch.device, flops: float) -> bool:
         flops: floating-point operations of the whole run.
 
     Raises:
-        MinlmError: "on", and a compiler is missing.
+        MinlmError: another choice; or "on", and a compiler is missing.
     """
     if choice not in ("auto", "on", "off"):
         raise MinlmError(f"compile {choice}: choose auto, on or off.")
-    if choice == "off":
-        return False
-    missing = _missing_for_compiling(device)
-    if choice == "on":
-        if missing:
-            raise MinlmError(f"compile on: torch.compile needs {missing}. Install it, or choose compile auto or off.")
-        return True
-    kind = 0 if device.type == "cpu" else 1
-    seconds = flops / FLOPS_PER_SECOND[kind] / (torch.get_num_threads() if device.type == "cpu" else 1)
-    return device.type in ("cpu", "cuda") and seconds > WORTH_COMPILING[kind] and not missing
+    if choice == "on" and (missing := missing_for_compiling(device)):
+        raise MinlmError(f"compile on: torch.compile needs {missing}. Install it, or choose compile auto or off.")
+    return choice == "on" or (choice == "auto" and flops > WORTH_COMPILING.get(device.type, math.inf))
 
 
-def _missing_for_compiling(device: torch.device) -> str:
+def missing_for_compiling(device: torch.device) -> str:
+    """What torch.compile needs and this machine lacks, or ""."""
     if not shutil.which(os.environ.get("CXX", "g++")) and not shutil.which("clang++"):
         return "a C++ compiler such as g++"
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
@@ -127,3 +129,11 @@ def _missing_for_compiling(device: torch.device) -> str:
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         return "the package triton"
     return ""
+
+
+def why_compiling_failed(error: Exception) -> str:
+    """The first line of what torch.compile says, with the compiler's own first error; at most 300 characters."""
+    error = getattr(error, "inner_exception", error)  # torch's wrapper of what the compiler raised
+    lines = [line.strip() for line in f"{type(error).__name__}: {error}".splitlines()]
+    of_compiler = next((f" ({line})" for line in lines[1:] if "error:" in line), "")
+    return f"{lines[0]}{of_compiler}"[:300]

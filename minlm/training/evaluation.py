@@ -5,7 +5,7 @@ import itertools
 import json
 import lzma
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
 from minlm.progress import Progress
+from minlm.reading import parse_json, quote, reading
 from minlm.tokenization import BPETokenizer
 from minlm.training.device import autocast
 from minlm.training.processes import Processes
@@ -22,6 +23,7 @@ from minlm.transformer.data import Tokens, evaluation_batches
 from minlm.transformer.model import TransformerLM
 
 BLOCK = 1 << 20  # bytes of text read at a time
+FIGURES = ("nats_per_token", "perplexity", "bits_per_byte", "tokens", "bytes", "parameters")
 
 
 def validation_loss(
@@ -36,17 +38,20 @@ def validation_loss(
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
     Deterministic, and every token but the first counts once. `dtype` is the precision of matrix products,
-    see `device.autocast`; the sum is kept in float64. Several processes share the windows.
+    see `device.autocast`; the sum is in float64, on the CPU. Several processes share the windows.
     """
     processes = processes or Processes()
-    total = torch.zeros((), dtype=torch.float64)
+    losses, counts = [], []  # of each batch; read at the end, so that nothing waits for the device in between
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
         batches = evaluation_batches(dataset, batch_size, context_length, device)
         for inputs, targets in itertools.islice(batches, processes.rank, None, processes.count):
-            total += model.loss(inputs, targets).double().cpu() * targets.numel()
+            losses.append(model.loss(inputs, targets))
+            counts.append(targets.numel())
+        values = torch.stack(losses).tolist() if losses else []  # more processes than batches
     model.train(was_training)
+    total = torch.tensor(sum(loss * count for loss, count in zip(values, counts, strict=True)), dtype=torch.float64)
     return float(processes.sum(total)) / (len(dataset) - 1)
 
 
@@ -77,7 +82,8 @@ def evaluate(
         iteration: training step of the model, copied into the result.
 
     Raises:
-        MinlmError: the text is missing or empty, or the predicted tokens stand for no text at all.
+        MinlmError: the text is missing or empty, the predicted tokens stand for no text at all, or the loss is not
+            finite.
     """
     if batch_size < 1:
         raise MinlmError(f"the batch size must be at least 1, not {batch_size}.")
@@ -90,9 +96,11 @@ def evaluate(
     if num_bytes == 0:
         raise MinlmError("the validation tokens stand for no text, only special tokens; check the tokens file.")
     nats = validation_loss(model, tokens, model.config["context_length"], batch_size, device, dtype)
+    if not math.isfinite(nats):
+        raise MinlmError(f"the model's loss on these tokens is {nats}. Train it again, with a lower lr_max.")
     return {
         "nats_per_token": nats,
-        "perplexity": math.exp(nats),
+        "perplexity": math.exp(nats) if nats < 709 else math.inf,  # beyond what a float holds
         "bits_per_byte": nats * predicted / math.log(2) / num_bytes,
         "tokens": predicted,
         "bytes": num_bytes,
@@ -109,13 +117,37 @@ def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
         handle.write("\n")
 
 
+def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[str, Any]:
+    """What `write_evaluation` wrote; the figures in `names` and those of the compressors are finite numbers.
+
+    Raises:
+        MinlmError: it is missing, damaged, or lacks a figure.
+    """
+    with reading(path, "an evaluation of minlm", "`python -m minlm.scripts.evaluate` writes one."):
+        result = {"baseline": {}, "iteration": None} | parse_json(Path(path).read_text(encoding="utf-8"))
+        numbers = {name: result[name] for name in names} | dict(**result["baseline"])
+        for name, value in {**numbers, "iteration": result["iteration"] or 0}.items():
+            if type(value) not in (int, float) or not 0 <= value < (math.inf if isinstance(value, float) else 2**63):
+                raise ValueError(f"{name} is {quote(value)}")
+    return result
+
+
 def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
-    """How many bytes of text all tokens but the first stand for; special tokens stand for none."""
+    """How many bytes of text all tokens but the first stand for; special tokens stand for none.
+
+    Raises:
+        MinlmError: an id is none of the tokenizer's.
+    """
     special = {token.encode() for token in tokenizer.special_tokens}
     bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
     for token_id, token in tokenizer.vocab.items():
         bytes_of_id[token_id] = 0 if token in special else len(token)
-    return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    try:
+        return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    except IndexError as error:
+        raise MinlmError(
+            "the validation tokens have an id that the tokenizer lacks. Give the tokenizer that made them."
+        ) from error
 
 
 def compressed_bits_per_byte(path: str | Path, make_compressor: Callable[[], Any]) -> float:

@@ -92,6 +92,9 @@ def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes
 
     Yields:
         the processes, and this one's device.
+
+    Raises:
+        MinlmError: there is no such device, or it is an Apple GPU and there are several processes.
     """
     place = _place(os.environ)
     if place is None:
@@ -99,6 +102,8 @@ def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes
         return
     rank, count, local_rank = place
     device = resolve_device(device_name)
+    if device.type == "mps":
+        raise MinlmError("several processes cannot train together on mps: start one, or give --device cpu.")
     if device.type == "cuda" and device.index is None:
         device = resolve_device(f"cuda:{local_rank}")
         torch.cuda.set_device(device)

@@ -1,5 +1,6 @@
 """A training run from token files to a model: checks, the state of an unfinished run, the loop, the results."""
 
+import functools
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import torch
 
+from minlm import process
 from minlm.atomic import check_writable
-from minlm.errors import MinlmError
+from minlm.errors import DamagedFileError, MinlmError
+from minlm.finished import FinishedRun
 from minlm.progress import log
 from minlm.tokenization import BPETokenizer
 from minlm.training.evaluation import text_bytes
@@ -79,29 +82,49 @@ def train(
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
     with ExitStack() as stack:
-        state = RunState(state_folder, fingerprint) if processes.is_first else None
+        in_workflow = process.in_workflow()
+        state = RunState(state_folder, fingerprint, wait=in_workflow) if processes.is_first else None
+        finished = FinishedRun(path, fingerprint)
 
         def begin() -> dict[str, Any] | None:
             assert state is not None
             stack.enter_context(state)
+            if in_workflow and (rows := finished.restore([*train_tokens, *val_tokens])):
+                return {"finished": rows}
             return state.read(resume) if resume else state.load()
 
         saved = processes.from_first(begin)
-        trainer = Trainer(model_config, settings, train_set, valid_set, state, device, valid_bytes, processes)
+        if saved is not None and "finished" in saved:
+            rows = saved["finished"]
+            log.info(f"this training had finished: {path} is back, from {finished.folder}/")
+            if state is not None:
+                _write_about(rows, log_csv, plot_dir)
+                state.finish()
+            return rows
+        make_trainer = functools.partial(
+            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes
+        )
+        trainer = make_trainer()
         if saved is not None:
-            trainer.restore(saved)
+            try:
+                trainer.restore(saved)
+            except DamagedFileError as error:
+                if resume:
+                    raise
+                if state is not None:
+                    state.set_aside(error.reason)
+                trainer = make_trainer()
         if log_to_wandb and processes.is_first:
             trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
         rows = trainer.run()
         if state is None:
             return rows
-        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=settings.stated())
-        if log_csv is not None:
-            write_metrics(log_csv, rows)
-        if plot_dir is not None:
-            from minlm.reports.plots import draw_plots  # matplotlib takes a second to import
-
-            draw_plots(rows, plot_dir)
+        computed = trainer.how.record()
+        training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # not "auto"
+        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
+        _write_about(rows, log_csv, plot_dir)
+        if in_workflow:
+            finished.keep(rows)
         state.finish()
     last = rows[-1]
     bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
@@ -110,6 +133,15 @@ def train(
         f"{trainer.elapsed():.0f} s"
     )
     return rows
+
+
+def _write_about(rows: list[Row], log_csv: str | Path | None, plot_dir: str | Path | None) -> None:
+    if log_csv is not None:
+        write_metrics(log_csv, rows)
+    if plot_dir is not None:
+        from minlm.reports.plots import draw_plots  # matplotlib takes a second to import
+
+        draw_plots(rows, plot_dir)
 
 
 def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""SIGTERM (a cluster takes its machine back) and Ctrl-C, answered between two steps instead of within one."""
+"""SIGTERM (a cluster takes its machine back) and Ctrl-C, answered between two steps instead of within one.
+
+A program that was started with SIGINT ignored, as a shell does with `program &` in a script, goes on ignoring it.
+"""
 
 import os
 import signal
@@ -44,7 +47,8 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():  # only there handlers can be set
-            self.old_handlers = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            wanted = [n for n in SIGNALS if n != signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
+            self.old_handlers = {number: signal.signal(number, self._handle) for number in wanted}
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:

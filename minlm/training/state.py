@@ -4,10 +4,10 @@ It lives outside the declared outputs of the rule, because Snakemake deletes tho
 stamped with a fingerprint of everything the run depends on, so that a run only ever continues itself.
 """
 
-import fcntl
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 
-from minlm.atomic import sha256
-from minlm.errors import MinlmError
+from minlm.atomic import sha256, temporaries
+from minlm.errors import DamagedFileError, MinlmError
+from minlm.locks import open_locked
 from minlm.progress import log
+from minlm.reading import reading
 from minlm.transformer.checkpoint import load_tensors, save_tensors
 
 STATE_FORMAT = 2  # another one is another run: it starts fresh
@@ -40,41 +42,40 @@ class RunState:
         folder: made if it is not there; holds `checkpoint.pt`, `lock` and, to look at, `metrics.csv`. The files are
             removed at the end of the run, nothing else is.
         fingerprint: of this run, see `run_fingerprint`.
+        wait: for another trainer that works on the same state to end, instead of raising an error.
 
     Raises:
         MinlmError: another trainer works on the same state, or the folder holds something else.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: str):
+    def __init__(self, folder: str | Path, fingerprint: str, wait: bool = False):
         self.folder = Path(folder)
         self.fingerprint = fingerprint
         self.checkpoint = self.folder / "checkpoint.pt"
         self.metrics = self.folder / "metrics.csv"
         self.lock = self.folder / "lock"
+        self.wait_for_lock = wait
         self._saver = ThreadPoolExecutor(1)
         self._saving: Future[None] | None = None
 
     def __enter__(self) -> "RunState":
-        while True:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._refuse_foreign_files()
-                self._handle = open(self.lock, "w")  # locked until the block ends
-            except OSError as error:
-                raise MinlmError(
-                    f"cannot keep the state of the run in {self.folder}/: {error.strerror}. "
-                    "Give a --state_dir that can be written."
-                ) from error
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._handle.close()
-                raise MinlmError(
-                    f"another trainer is at work on {self.folder}/. Wait for it to end, or stop it."
-                ) from None
-            if self.lock.exists() and os.path.samestat(self.lock.stat(), os.fstat(self._handle.fileno())):
-                return self
-            self._handle.close()  # a trainer that just finished has removed this very file: once more
+        try:
+            self._refuse_foreign_files()
+            self._handle = open_locked(self.lock, "a", busy=self._busy(), wait=self.wait_for_lock)
+            self._handle.truncate(0)
+            self._handle.write(f"process {os.getpid()} on {platform.node()}")
+            self._handle.flush()
+        except OSError as error:
+            raise MinlmError(
+                f"cannot keep the state of the run in {self.folder}/: {error.strerror}. "
+                "Give a --state_dir that can be written."
+            ) from error
+        return self
+
+    def _busy(self) -> str:
+        who = self.lock.read_text(errors="replace") if self.lock.exists() else ""
+        who = f" ({who})" if who else ""
+        return f"another trainer is at work on {self.folder}/{who}. Wait for it to end, or stop it."
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
@@ -86,7 +87,7 @@ class RunState:
             self._handle.close()
 
     def _refuse_foreign_files(self) -> None:
-        names = {path.name for path in self.folder.iterdir()}
+        names = set(os.listdir(self.folder)) if self.folder.exists() else set()
         if names and self.lock.name not in names:
             raise MinlmError(
                 f"{self.folder}/ is no state of a run: it holds {min(names)}. Give a --state_dir that is empty or new."
@@ -95,7 +96,7 @@ class RunState:
     def _remove_own_files(self) -> None:
         for path in (self.checkpoint, self.metrics):
             path.unlink(missing_ok=True)
-            for unfinished in self.folder.glob(f".{path.name}.*.tmp"):  # of a killed process
+            for unfinished in temporaries(path):  # of killed processes, on other machines too: the lock is ours
                 unfinished.unlink(missing_ok=True)
         self.lock.unlink(missing_ok=True)  # last: it is what tells our folder from others
         with suppress(OSError):  # something else is in it
@@ -107,24 +108,36 @@ class RunState:
             return None
         try:
             state = self.read(self.checkpoint)
+        except DamagedFileError as error:
+            self.set_aside(error.reason)
+            return None
         except MinlmError as error:
             log.info(f"starting fresh: {error}")
             return None
         log.info(f"continuing an interrupted run at step {state['iteration']:,} ({self.checkpoint})")
         return state
 
+    def set_aside(self, reason: str) -> None:
+        """Make way for a new state: keep the damaged one beside the folder, and say so."""
+        kept = self.folder.with_name(f"{self.folder.name}.damaged")
+        os.replace(self.checkpoint, kept)
+        log.info(f"starting over: {self.checkpoint} is damaged ({reason}); it is kept as {kept}")
+
     def read(self, path: str | Path) -> dict[str, Any]:
         """The state in `path`, a file or its folder.
 
         Raises:
-            MinlmError: it is missing, damaged or of another run.
+            DamagedFileError: it is damaged, or no state of a run.
+            MinlmError: it is missing, or of another run.
         """
         path = Path(path)
         if path.is_dir():
             path /= self.checkpoint.name
         state = load_tensors(path)
-        if not isinstance(state, dict) or state.get("fingerprint") != self.fingerprint:
-            raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
+        with reading(path, "the state of a run", "Leave --resume out."):
+            if state["fingerprint"] != self.fingerprint:
+                raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
+            int(state["iteration"])
         return state
 
     def save(self, state: dict[str, Any]) -> None:

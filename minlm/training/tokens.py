@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from minlm.errors import MinlmError
+from minlm.reading import check_array, reading
 from minlm.transformer.data import Tokens
 
 DTYPES = ("uint16", "uint32", "int32", "int64")
@@ -64,12 +65,12 @@ def _open_shard(path: Path, vocab_size: int) -> np.ndarray:
     again = "Make it again with the tokenize program."
     if not path.exists():
         raise MinlmError(f"{path}: there is no such file of tokens. The tokenize program writes one.")
-    try:
+    with reading(path, "a complete .npy file of tokens", again):
+        with open(path, "rb") as file:
+            check_array(file, path.stat().st_size)
         tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise MinlmError(f"{path}: not a complete .npy file of tokens ({error}). {again}") from error
-    if not isinstance(tokens, np.ndarray) or tokens.dtype.name not in DTYPES or tokens.ndim != 1:
-        shape = f"{tokens.dtype} of shape {tokens.shape}" if isinstance(tokens, np.ndarray) else "an archive"
+    if tokens.dtype.name not in DTYPES or tokens.ndim != 1:
+        shape = f"{tokens.dtype} of shape {tokens.shape}"
         raise MinlmError(f"{path}: tokens must be one-dimensional {', '.join(DTYPES)}, not {shape}. {again}")
     if len(tokens) == 0:
         raise MinlmError(f"{path}: holds no tokens. {again}")

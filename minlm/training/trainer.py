@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,16 @@ from minlm.errors import MinlmError
 from minlm.fast.transformer import AdamW, TransformerLM, gradient_clipping
 from minlm.fast.transformer.model import LanguageModelLoss, training_flops_per_token
 from minlm.progress import Progress, log
-from minlm.training.device import autocast, resolve_compile, resolve_dtype
+from minlm.reading import reading
+from minlm.training.computation import Computation
+from minlm.training.device import autocast
 from minlm.training.evaluation import validation_loss
 from minlm.training.metrics import Row, now, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
+from minlm.transformer.checks import spoiled_weight
 from minlm.transformer.data import Tokens, batch_at
 from minlm.transformer.optim import get_lr_cosine_schedule
 
@@ -65,7 +68,6 @@ class Trainer:
         self.on_row: Callable[[Row], None] = lambda row: None
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
-        self.dtype = resolve_dtype(settings.dtype, device)
         self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
         if settings.batch_size % self.parts:
             raise MinlmError(
@@ -84,7 +86,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         flops = self.steps * settings.batch_size * self.context_length * training_flops_per_token(self.model)
-        self.compiled = resolve_compile(settings.compile, device, flops / self.processes.count)
+        self.how = Computation(settings, device, flops)
         self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
         self.step = 0
         self.rows: list[Row] = []
@@ -95,12 +97,25 @@ class Trainer:
         self.elapsed_before = self.since_row_before = 0.0
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from a state of `RunState`."""
-        self.model.load_state_dict(saved["model_state_dict"])
-        self.optimizer.load_state_dict(saved["optimizer_state_dict"])
-        self.step, self.rows = saved["iteration"], saved["rows"]
-        self.elapsed_before, self.since_row_before = saved["elapsed_s"], saved["since_row_s"]
-        self.loss_sum, self.grad_norm = saved["loss_sum"], saved["grad_norm"]
+        """Go on from a state of `RunState`.
+
+        Raises:
+            DamagedFileError: it is no state of this run; the trainer is of no more use then.
+        """
+        place = self.state.checkpoint if self.state else "the state of the run"
+        with reading(place, "a state of this run", "Leave --resume out."):
+            self.model.load_state_dict(saved["model_state_dict"])
+            self.optimizer.load_state_dict(saved["optimizer_state_dict"])
+            for weight, values in self.optimizer.state.items():
+                shapes = [values[name].shape for name in ("exp_avg", "exp_avg_sq", "step")]
+                if shapes != [weight.shape, weight.shape, ()]:
+                    raise ValueError("the optimizer's state is of another shape")
+            self.step, self.rows = int(saved["iteration"]), list(saved["rows"])
+            if not (0 <= self.step <= self.steps and all(0 < row["iter"] <= self.step for row in self.rows)):
+                raise ValueError("it is behind the end of the run")
+            self.elapsed_before, self.since_row_before = float(saved["elapsed_s"]), float(saved["since_row_s"])
+            self.loss_sum, self.grad_norm = float(saved["loss_sum"]), float(saved["grad_norm"])
+            self.how.continue_from(saved.get("computed"))
 
     def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
         """Call `on_row` with each row of the metrics, those of the interrupted run first."""
@@ -112,7 +127,7 @@ class Trainer:
         """Train to the end; the rows of the metrics.
 
         Raises:
-            MinlmError: the loss is no longer a number.
+            MinlmError: the loss, a gradient or a weight is no longer a finite number.
             Interrupted: SIGTERM or SIGINT arrived; the state is saved.
         """
         log.info(self.description())
@@ -125,6 +140,7 @@ class Trainer:
                     if self.row_is_due():
                         self.add_row(signals)
                     if self.step == self.steps:
+                        self.check_weights()
                         return self.rows
                     self.train_step()
                     self.stop_together(signals)
@@ -146,8 +162,7 @@ class Trainer:
             f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
             f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
             f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
-            f"{torch.get_num_threads()} threads; {str(self.dtype).removeprefix('torch.')}, "
-            f"{'compiled' if self.compiled else 'not compiled'}, {attention} attention{accumulation}"
+            f"{torch.get_num_threads()} threads; {self.how}, {attention} attention{accumulation}"
         )
 
     def stop_together(self, signals: StopSignals) -> None:
@@ -162,7 +177,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self.loss is None:
-            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.compiled), self.device)
+            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.how.compiled), self.device)
         loss = torch.zeros((), device=self.device)
         for part in range(settings.grad_accum_steps):
             inputs, targets = batch_at(
@@ -171,8 +186,8 @@ class Trainer:
             )  # fmt: skip
             last = part == settings.grad_accum_steps - 1
             with nullcontext() if last else self.processes.without_sharing(self.loss):
-                with autocast(self.device, self.dtype):
-                    part_loss = self.loss(inputs, targets) / settings.grad_accum_steps
+                with autocast(self.device, self.how.dtype):
+                    part_loss = self.how.loss(self.loss, inputs, targets, self.processes) / settings.grad_accum_steps
                 part_loss.backward()
             loss += part_loss.detach()
         grad_norm = gradient_clipping(self.model.parameters(), settings.max_grad_norm)
@@ -199,16 +214,26 @@ class Trainer:
         first = self.step - len(values) + 1
         for step, (loss, norm) in enumerate(values, first):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}"
-                saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
-                raise MinlmError(
-                    f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
-                    "max_grad_norm."
+                self.give_up(
+                    f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}", step
                 )
         self.unseen.clear()
         for loss, norm in values:
             self.loss_sum, self.grad_norm = self.loss_sum + loss, norm
         return sum(loss for loss, _ in values) / len(values)
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not finite: the last update can spoil them without a loss that shows it."""
+        if name := spoiled_weight(self.model):
+            self.give_up(f"weight {name} became NaN or infinite", self.step)
+
+    def give_up(self, what: str, step: int) -> NoReturn:
+        """The run has diverged: say where, and keep the state from before."""
+        saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
+        raise MinlmError(
+            f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
+            "max_grad_norm."
+        )
 
     def row_is_due(self) -> bool:
         """Whether the metrics lack a row of this step."""
@@ -224,9 +249,11 @@ class Trainer:
         # Of several processes none may leave alone what they do together.
         with signals.raising() if self.processes.count == 1 else nullcontext():
             val_loss = validation_loss(
-                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device, self.dtype,
-                self.processes,
+                self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device,
+                self.how.dtype, self.processes,
             )  # fmt: skip
+        if not math.isfinite(val_loss):
+            self.give_up(f"validation loss became {val_loss}", self.step)
         bits_per_byte = None
         if self.valid_bytes:
             bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
@@ -257,11 +284,13 @@ class Trainer:
     def save(self) -> None:
         """Begin to write the state, unless it is spoiled."""
         self.look()
+        self.check_weights()
         if self.state is None:
             return
         self.state.save(
             {
                 "iteration": self.step,
+                "computed": self.how.record(),
                 "model_state_dict": self.model.state_dict(),
                 "optimizer_state_dict": self.optimizer.state_dict(),
                 "rows": self.rows,

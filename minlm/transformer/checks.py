@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from torch import nn
+
 from minlm.errors import MinlmError
 
 
@@ -51,3 +54,11 @@ def check_request(
         raise MinlmError(f"top_k must be at least 1, not {top_k}.")
     if seed is not None and not 0 <= seed < 2**63:
         raise MinlmError(f"the seed must be at least 0 and below 2^63, not {seed}.")
+
+
+def spoiled_weight(model: nn.Module) -> str | None:
+    """The name of a weight that holds a NaN or an infinity; None if all are finite. Waits for the device once."""
+    weights = dict(model.named_parameters())
+    extremes = torch.stack([torch.stack(weight.detach().aminmax()) for weight in weights.values()])
+    finite = extremes.isfinite().all(dim=1).tolist()
+    return next((name for name, good in zip(weights, finite, strict=True) if not good), None)

@@ -76,8 +76,15 @@ def windows(
 ) -> tuple[Tensor, Tensor]:
     """Inputs and targets (len(starts), context_length) of the windows that begin at `starts`."""
     tokens = np.stack([dataset[start : start + context_length + 1] for start in starts]).astype(np.int64)
-    batch = torch.from_numpy(tokens)  # (len(starts), context_length + 1)
-    if torch.device(device).type == "cuda":
-        batch = batch.pin_memory()  # the copy then overlaps with what the device is still doing
-    batch = batch.to(device, non_blocking=True)
+    batch = move(torch.from_numpy(tokens), device)  # (len(starts), context_length + 1)
     return batch[:, :-1], batch[:, 1:]
+
+
+def move(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """A tensor of the CPU on `device`; with CUDA, nothing waits for the copy.
+
+    Elsewhere it is waited for: MPS may read the source after it is gone (pytorch/pytorch#139550).
+    """
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)  # overlaps with what the device is still doing

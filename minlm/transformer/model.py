@@ -82,10 +82,7 @@ class TransformerLM(nn.Module):
         super().__init__()
         self.config = config
         check_shape(config)
-        # One table of angles and one mask for all layers; neither belongs in a checkpoint.
         rope = None if no_rope else RotaryPositionalEmbedding(rope_theta, d_model // num_heads, context_length)
-        self.causal_mask: Tensor
-        self.register_buffer("causal_mask", causal_mask(context_length), persistent=False)
         self.token_embeddings = Embedding(vocab_size, d_model, std=embedding_std)
         ablations = {"disable_rmsnorm": disable_rmsnorm, "post_norm": post_norm, "silu_ffn": silu_ffn}
         blocks = (TransformerBlock(d_model, num_heads, d_ff, rope, **ablations) for _ in range(num_layers))
@@ -109,7 +106,7 @@ class TransformerLM(nn.Module):
     def hidden_states(self, token_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """`forward` without the head: (batch, seq) → (batch, seq, d_model)."""
         seq = token_ids.shape[-1]
-        mask = self.causal_mask[:seq, :seq] if cache is None else cache.begin(seq, token_ids.device)
+        mask = causal_mask(seq, token_ids.device) if cache is None else cache.begin(seq, token_ids.device)
         check_length(max(seq, mask.shape[-1]), self.config["context_length"])
         x = self.token_embeddings(token_ids)
         for index, layer in enumerate(self.layers):

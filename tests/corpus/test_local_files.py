@@ -129,6 +129,9 @@ def test_bad_files(tmp_path, collect):
     for name in ("cut.txt.gz", "no.txt.gz", "no.txt.zst"):
         with pytest.raises(MinlmError, match="is damaged"):
             collect(["one.txt", name])
+    (tmp_path / "deep.jsonl").write_text('{"text": "a"}\n' + "[" * 100_000)
+    with pytest.raises(MinlmError, match=r"deep\.jsonl, line 2: not a JSON object"):
+        collect(["one.txt", "deep.jsonl"])
     assert not (tmp_path / "out" / "train.txt").exists()
 
 

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from minlm.errors import MinlmError
 from minlm.pipeline.config import describe_type, flatten, load_schema, reference, resolve
+from minlm.pipeline.experiments import MAIN, runs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -178,6 +181,28 @@ def test_resolve_leaves_its_argument_alone():
         ({"training": {"lr_max": float("nan")}}, "training.lr_max:", "not a number"),
         ({"training": {"max_grad_norm": float("inf")}}, "training.max_grad_norm:", "not a number"),
         ({"training": {"batch_size": 1.5}}, "training.batch_size:", "whole number"),
+        (
+            {"model": {"d_model:256": None}},
+            "model.d_model:256:",
+            "the space after the colon is missing. Write d_model: 256",
+        ),
+        ({"model.d_model": 256}, "model.d_model:", "Write model: {d_model: …}"),
+        ({"training": {"seed": 2**64}}, "training.seed:", "≤ 1,000,000,000,000,000,000"),
+        ({"training": {"seed": 1 << 20_000}}, "training.seed:", "too large"),
+        ({"model": {"context_length": 10**9}}, "model.context_length:", "≤ 65,536"),
+        ({"model": {"d_model": 2**16, "num_layers": 1000}}, "model.d_model:", "parameters, more than 100,000,000,000"),
+        ({"training": {"grad_accum_steps": 7}}, "training.grad_accum_steps:", "does not divide into 7 equal parts"),
+        ({"corpus": {"tinystories": {"train_url": "ftp://a/b"}}}, "corpus.tinystories.train_url:", "http"),
+        ({"corpus": {"tinystories": {"train_sha256": "a" * 64 + "\n"}}}, "corpus.tinystories.train_sha256:", "64 hex"),
+        ({"ancients": {"gutendex_url": "http://"}}, "ancients.gutendex_url:", "http"),
+        ({"ancients": {"languages": ["--en"]}}, "ancients.languages.0:", "code"),
+        ({"sampling": {"prompts": ["a\0"]}}, "sampling.prompts.0:", "a character that no program takes"),
+        ({"sampling": {"prompts": ["\ud800"]}}, "sampling.prompts.0:", "a character that no program takes"),
+        ({"sampling": {"prompts": ["a" * 9999] * 51}}, "sampling.prompts:", "Give fewer"),
+        ({"experiments": {1: {}}}, "experiments:", "1 cannot be a key"),
+        ({"experiments": {"a\n": {}}}, "experiments:", "'a\\n' cannot be a key"),
+        ({"experiments": {"$(a)": {}}}, "experiments:", "a name of at most 100 letters"),
+        ({"experiments": {"a" * 101: {}}}, "experiments:", "a name of at most 100 letters"),
         ({"ancients": {"share": 1.2}}, "ancients.share:", "≤ 1"),
         ({"ancients": {"share": -0.1}}, "ancients.share:", "≥ 0"),
         ({"tokenizer": {"vocab_size": 256}}, "tokenizer.vocab_size:", "≥ 257"),
@@ -216,3 +241,68 @@ def test_all_problems_are_reported_at_once():
         resolve(config, SCHEMA)
     assert len(str(caught.value).splitlines()) == 1 + 4
     assert str(caught.value).startswith("the configuration has 4 problems:")
+
+
+@pytest.mark.parametrize("text", ["&x {a: *x}", "&x [*x]", "&x {sweep: {training.seed: [*x]}}", "&x {d_ff: [1, *x]}"])
+@pytest.mark.parametrize("place", [lambda value: {"model": value}, lambda value: {"experiments": {"a": value}}])
+def test_an_anchor_that_contains_itself(text, place):
+    with pytest.raises(MinlmError, match="Does an anchor"):
+        resolve(place(yaml.safe_load(text)), SCHEMA)
+
+
+def test_anchors_that_grow_without_end():
+    value = [0] * 10
+    for _ in range(12):
+        value = [value] * 10
+    with pytest.raises(MinlmError, match=r"more than 1,000,000 values"):
+        resolve({"corpus": {"files": {"train": value}}}, SCHEMA)
+
+
+def test_what_an_anchor_shares_is_completed_apart():
+    """The defaults that complete `training` are no overrides of the variant."""
+    config = yaml.safe_load("{training: &t {lr_max: 1.0e-3}, experiments: {a: {training: *t}}}")
+    assert resolve(config, SCHEMA)["experiments"] == {"a": {"training": {"lr_max": 1e-3}}}
+
+
+KEYS = [key for key, _ in flatten(SCHEMA)]
+WORDS = some.sampled_from(
+    [*KEYS, *SCHEMA["properties"], *(key.rsplit(".", 1)[-1] for key in KEYS), "sweep", "a", "a.b", ".", "d_model:3"]
+)
+VALUES = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=5) | some.dates()
+    | some.binary(max_size=2) | WORDS | some.sampled_from(["1e400", "-5", "null", "on", "٣", "²", "1_0", "9" * 5000]),
+    lambda inner: some.lists(inner, max_size=3)
+    | some.dictionaries(WORDS | some.integers() | some.none(), inner, max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(
+    some.dictionaries(WORDS, VALUES, max_size=3), some.dictionaries(some.sampled_from(["a", "b-1"]), VALUES, max_size=2)
+)
+def test_whatever_yaml_holds_is_a_configuration_or_a_clear_error(config, experiments):
+    try:
+        made = runs(resolve({**config, "experiments": experiments}, SCHEMA), SCHEMA)
+    except MinlmError as error:
+        head, *problems = str(error).splitlines()
+        assert head.startswith("the configuration has ")
+        assert problems
+        assert all(problem.startswith("  ") and len(problem) < 1000 for problem in problems)
+    else:
+        assert MAIN in made
+
+
+@settings(max_examples=150)
+@given(some.sampled_from(flatten(SCHEMA)), VALUES)
+def test_whatever_a_key_is_given(leaf, value):
+    """The same for a single key, where more of what is generated gets past the schema."""
+    *sections, name = leaf[0].split(".")
+    config = {name: value}
+    for section in reversed(sections):
+        config = {section: config}
+    try:
+        made = resolve(config, SCHEMA)
+    except MinlmError:
+        return
+    assert resolve(made, SCHEMA) == made

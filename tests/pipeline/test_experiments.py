@@ -48,6 +48,21 @@ def test_names_take_the_whole_key_where_the_last_word_is_not_enough():
     assert names(made) == ["s-training.seed=1-sampling.seed=2"]
 
 
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        ({"sampling.prompts": [["it's $(touch X)"], ["b"]]}, ["s-prompts=1", "s-prompts=2"]),
+        ({"sampling.prompts": [["-b"]], "model.no_rope": [True]}, ["s-prompts=1-no_rope=true"]),
+        ({"sampling.settings": [[{"temperature": 0}], [{"temperature": 1}]]}, ["s-settings=1", "s-settings=2"]),
+        ({"training.lr_max": [5e-5, "1e-4"]}, ["s-lr_max=5e-05", "s-lr_max=0.0001"]),
+        ({"tokenizer.output_dtype": ["int32", None]}, ["s-output_dtype=int32", "s-output_dtype=null"]),
+        ({key: [leaf["default"]] for key, leaf in flatten(SCHEMA) if key.startswith(("model.", "sampling."))}, ["s-1"]),
+    ],
+)
+def test_names_are_names_of_folders_whatever_the_values(sweep, expected):
+    assert names(runs_of({"s": {"sweep": sweep}})) == expected
+
+
 def test_who_computes_what():
     alike = first_alike(
         runs_of({
@@ -106,6 +121,10 @@ def test_every_key_either_varies_or_is_how_or_belongs_to_the_texts():
         ({"a": {"sweep": {"training.lr_max": [1e-3, -1]}}}, "experiments.a-lr_max=-1: training.lr_max: -1 is"),
         ({"a": {"model": 3}}, "experiments.a: model: 3 is not allowed. Give a section"),
         ({"a": {"tokenizer": {"vocab_size": 8, "model": {"d_ff": 3}}}}, "experiments.a: tokenizer.model: unknown key"),
+        ({"a": {"model.d_ff.x": 1}}, "experiments.a: model.d_ff.x: unknown key"),
+        ({"a": {"model": 3, "model.d_ff": 1}}, "experiments.a: model.d_ff: unknown key"),
+        ({"a": {"sweep": {"training.seed": [*range(101)], "model.d_ff": [*range(10)]}}}, "1,010 combinations"),
+        ({"a": {"sweep": {"sampling.prompts": [["b c"], ["b c"]]}}}, "a-prompts=1: there are two of this name"),
         ({"a b": {}}, "experiments: 'a b' is not allowed"),
         ({"a": 3}, "experiments.a: 3 is not allowed. Give a section"),
         ({"a-seed=1": {}, "a": {"sweep": {"training.seed": [1]}}}, "experiments: 'a-seed=1' is not allowed"),

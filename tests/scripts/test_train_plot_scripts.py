@@ -196,16 +196,16 @@ def test_a_disk_that_runs_full_while_saving(folder, capfd, flags):
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "status", "message"),
     [
-        (["--rope_theta", "0"], "rope_theta must be a number above 0, not 0.0"),
-        (["--max_grad_norm", "0"], "--max_grad_norm must be a number above 0, not 0.0"),
-        (["--lr_max", "nan"], "--lr_max must be a number above 0, not nan"),
-        (["--state_dir", "train.npy"], "cannot keep the state of the run in train.npy/"),
+        (["--rope_theta", "0"], 2, "--rope_theta: must be a number from 1 to 1e+12, not '0'"),
+        (["--max_grad_norm", "0"], 2, "--max_grad_norm: must be a number from 1e-06 to 1e+30, not '0'"),
+        (["--lr_max", "nan"], 2, "--lr_max: must be a number from 1e-12 to 100, not 'nan'"),
+        (["--state_dir", "train.npy"], 1, "cannot keep the state of the run in train.npy/"),
     ],
 )
-def test_values_that_cannot_work(folder, capfd, flags, message):
-    run(*flags, status=1)
+def test_values_that_cannot_work(folder, capfd, flags, status, message):
+    run(*flags, status=status)
     error = capfd.readouterr().err
-    assert message in error.splitlines()[-1]
+    assert message in "".join(error.splitlines()[-2:])
     assert "Traceback" not in error

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SECONDS = 240  # that one call may take
 CORES = ("--cores", "2", "--max-threads", "1")  # another test runs beside: threads would wait for each other
 
 TINY = r"""
@@ -34,7 +35,10 @@ def snakemake(*arguments: str, folder: Path = ROOT) -> tuple[int, str]:
     with tempfile.NamedTemporaryFile("r") as output:
         process = FORKS.Process(target=_become_snakemake, args=(folder, arguments, environment(), output.name))
         process.start()
-        process.join()
+        process.join(SECONDS)
+        if process.is_alive():
+            process.kill()
+            raise TimeoutError(output.read())
         return process.exitcode, output.read()
 
 

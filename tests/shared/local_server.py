@@ -12,11 +12,14 @@ from typing import Any
 
 @dataclass
 class Answer:
-    """One answer. `break_after`: close (or reset) the connection after so many bytes of the body."""
+    """One answer. `break_after`: close (or reset) the connection after so many bytes of the body.
 
-    body: bytes = b""
+    Without `Content-Length: None` among the headers the length of the body is sent.
+    """
+
+    body: bytes | memoryview = b""
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | None] = field(default_factory=dict)
     break_after: int | None = None
     reset: bool = False
 
@@ -53,11 +56,12 @@ class Server:
                     return
                 self.send_response(answer.status)
                 for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
-                    self.send_header(name, value)
+                    if value is not None:
+                        self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.body[: answer.break_after])
                 self.wfile.flush()
-                if answer.break_after is not None:
+                if answer.break_after is not None or answer.headers.get("Content-Length", "") is None:
                     self.close_connection = True
                 if answer.reset:  # RST in place of FIN
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -73,11 +77,12 @@ class Server:
     def close(self) -> None:
         self.httpd.shutdown()
         self.httpd.server_close()
-        self.thread.join()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
 
 
-def serve_file(body: bytes, etag: str = '"v1"', **headers: str) -> Callable[[Request], Answer]:
-    """A server of one file that understands Range and If-Range."""
+def serve_file(body: bytes | memoryview, etag: str | None = '"v1"', **headers: str) -> Callable[[Request], Answer]:
+    """A server of one file that understands Range and If-Range; `etag` None: it names no version."""
 
     def answer(request: Request) -> Answer:
         common = {"ETag": etag, "Content-Type": "text/plain", **headers}

@@ -71,7 +71,8 @@ def test_count_words_on_bad_text(tmp_path, capsys):
 def test_train_tokenizer_on_bad_input(bible_file, tmp_path, capsys):
     (tmp_path / "empty.txt").touch()
     assert "is empty" in fails(train_tokenizer, [tmp_path / "empty.txt", "--output_dir", tmp_path], capsys)
-    assert "must be at least 257" in fails(train_tokenizer, [bible_file, "--vocab_size", 200], capsys)
+    argv = [bible_file, "--vocab_size", 257, "--special_tokens", "<|endoftext|>", "<|a|>", "--output_dir", tmp_path]
+    assert "must be at least 258" in fails(train_tokenizer, argv, capsys)
     not_a_folder = tmp_path / "empty.txt" / "x"
     assert "cannot write" in fails(train_tokenizer, [bible_file, "--output_dir", not_a_folder], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["empty.txt"]

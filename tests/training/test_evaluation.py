@@ -83,5 +83,7 @@ def test_bad_validation_texts(tmp_path):
     with pytest.raises(MinlmError, match=r"empty\.txt: the text is empty"):
         evaluate(model, tokens, TOKENIZER, tmp_path / "empty.txt")
     (tmp_path / "text.txt").write_text("text")
+    with pytest.raises(MinlmError, match="an id that the tokenizer lacks"):
+        evaluate(model, np.full(50, 6), TOKENIZER, tmp_path / "text.txt")
     with pytest.raises(MinlmError, match="only special tokens"):
         evaluate(model, np.full(50, 5), TOKENIZER, tmp_path / "text.txt")

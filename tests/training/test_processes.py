@@ -14,7 +14,7 @@ import torch
 from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.scripts import train
-from minlm.training.processes import Processes, _place, first_host
+from minlm.training.processes import Processes, _place, first_host, joined_processes
 from minlm.training.settings import TrainingSettings
 from minlm.training.state import RunState
 from minlm.training.trainer import Trainer
@@ -146,6 +146,14 @@ def test_a_batch_that_cannot_be_shared():
     tokens = np.zeros(100, dtype=np.uint16)
     with pytest.raises(MinlmError, match="--batch_size 4 does not divide into 3 processes × 2 grad_accum_steps"):
         Trainer(model, settings, tokens, tokens, None, torch.device("cpu"), processes=Processes(1, 3))
+
+
+def test_processes_cannot_share_an_apple_gpu(monkeypatch):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    with pytest.raises(MinlmError, match="several processes cannot train together on mps"), joined_processes("mps"):
+        pass
 
 
 def test_who_am_i(monkeypatch):

@@ -1,6 +1,7 @@
 """Training repeats itself bit for bit, across interruptions, too, and keeps the last good state."""
 
 import os
+import re
 import signal
 import threading
 
@@ -133,6 +134,19 @@ def test_the_second_ctrl_c_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_ctrl_c_stays_ignored_where_a_shell_started_the_program_so():
+    """As it does for `program &` in a script; SIGTERM works there, too. The test's fixture sets it back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        signals.check()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            signals.check()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
 def test_a_run_with_other_settings_starts_fresh_and_says_so(folder, monkeypatch, caplog):
     stop_after(monkeypatch, 17)
     with pytest.raises(Interrupted):
@@ -154,17 +168,75 @@ def test_another_save_interval_continues_the_same_run(folder, monkeypatch):
     assert result(folder, "model.pt") == result(folder, "whole.pt")
 
 
-def test_a_damaged_state_starts_fresh_and_says_so(folder, monkeypatch, caplog):
-    stop_after(monkeypatch, 17)
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def flip_in_the_directory(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 10] ^= 1  # how the first entry is compressed
+    path.write_bytes(content)
+
+
+def no_archive(path):
+    path.write_bytes(b"\0" * 5000)
+
+
+def another_kind(path):
+    save_tensors(path, [1, 2])
+
+
+def changed(**changes):
+    """A state with the right fingerprint and checksums that something else has written."""
+
+    def change(path):
+        state = load_tensors(path)
+        save_tensors(path, {key: value for key, value in (state | changes).items() if value is not None})
+
+    return change
+
+
+DAMAGES = [
+    cut, flip_in_the_directory, no_archive, another_kind, changed(iteration=None), changed(iteration="x"),
+    changed(iteration=10**9), changed(rows=None), changed(rows=[{}]), changed(rows=3), changed(loss_sum="x"),
+    changed(model_state_dict={}), changed(model_state_dict=[1]), changed(optimizer_state_dict={}),
+    changed(optimizer_state_dict={"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []}),
+    changed(elapsed_s=[]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_starts_over_is_kept_and_says_so(folder, monkeypatch, caplog, damage):
+    settings = make_settings(total_tokens=20 * 32, eval_interval=5)
+    stop_after(monkeypatch, 7)
+    with pytest.raises(Interrupted):
+        run(folder, settings=settings)
+    path = folder / ".model.pt.in_progress/checkpoint.pt"
+    damage(path)
+    content = path.read_bytes()
+    with caplog.at_level("INFO", logger="minlm"):
+        run(folder, settings=settings)
+    kept = folder / ".model.pt.in_progress.damaged"
+    assert re.search(rf"starting over: {re.escape(str(path))} is damaged \(.+\); it is kept as {kept}\n", caplog.text)
+    assert kept.read_bytes() == content
+    assert not path.parent.exists()
+    if damage in (cut, DAMAGES[-1]):
+        run(folder, "whole.pt", settings=settings)
+        assert result(folder, "model.pt") == result(folder, "whole.pt")
+
+
+@pytest.mark.parametrize("damage", [cut, changed(rows=None), changed(model_state_dict={})])
+def test_a_damaged_state_that_was_asked_for_is_an_error(folder, monkeypatch, damage):
+    stop_after(monkeypatch, 7)
     with pytest.raises(Interrupted):
         run(folder)
     path = folder / ".model.pt.in_progress/checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:-1000])
-    with caplog.at_level("INFO", logger="minlm"):
-        run(folder)
-    assert "checkpoint.pt is damaged" in caplog.text
-    run(folder, "whole.pt")
-    assert result(folder, "model.pt") == result(folder, "whole.pt")
+    damage(path)
+    content = path.read_bytes()
+    with pytest.raises(MinlmError, match=r"is not a .*or is damaged \(.+\)"):
+        run(folder, resume=path.parent)
+    assert path.read_bytes() == content
+    assert not (folder / ".model.pt.in_progress.damaged").exists()
 
 
 def test_resume_takes_the_given_state_and_no_other(folder, monkeypatch):
@@ -210,7 +282,8 @@ def test_what_others_put_into_the_state_dir_meanwhile_stays(folder, monkeypatch,
 
     def load(self):
         (folder / "mine/notes.txt").write_text("years of work")
-        (folder / "mine/.metrics.csv.123.tmp").touch()  # of a killed process of ours
+        for name in ("123", "01234567-42-4242-0"):  # of killed processes of ours, here or elsewhere
+            (folder / f"mine/.metrics.csv.{name}.tmp").touch()
         return original(self) if resume is None else self.read(resume)
 
     monkeypatch.setattr(RunState, "load", load)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from minlm.fast.transformer.loss import _compiled, linear_cross_entropy
+from minlm.training.run import train
 from minlm.training.settings import TrainingSettings
 from minlm.training.trainer import Trainer
 from minlm.transformer import cross_entropy_loss
@@ -97,3 +98,24 @@ def test_equal_gradients_compiled(expected, flash_attention, dtype, gradient_che
     changes = {"dtype": dtype, "gradient_checkpointing": gradient_checkpointing}
     found = gradients(flash_attention, compile="on", grad_accum_steps=2, **changes)
     assert (found - expected).norm() < {"float32": 1e-5, "bfloat16": 2e-2}[dtype] * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("threads", [2, pytest.param(8, marks=pytest.mark.slow)])  # 8 on 2 cores wait for each other
+def test_the_same_model_with_any_number_of_threads(tmp_path, dtype, threads):
+    """So trainings may share the cores, in any number, and a run may continue with another one."""
+    model = {"vocab_size": 512, "context_length": 96, "d_model": 128, "num_layers": 1, "num_heads": 4, "d_ff": 344}
+    settings = TrainingSettings(
+        batch_size=8, total_tokens=3 * 768, lr_max=1e-2, lr_min=1e-3, warmup_iters=2, weight_decay=0.1,
+        max_grad_norm=1.0, dtype=dtype, compile="off",
+    )  # fmt: skip
+    train_tokens, valid_tokens = tmp_path / "train.npy", tmp_path / "valid.npy"
+    tokens = np.random.default_rng(0).integers(0, 512, 3_000).astype(np.uint16)
+    np.save(train_tokens, tokens)
+    np.save(valid_tokens, tokens[:1000])
+    made = []
+    for count in (1, threads):
+        torch.set_num_threads(count)
+        train(model, settings, [train_tokens], [valid_tokens], tmp_path / "model.pt")
+        made.append((tmp_path / "model.pt").read_bytes())
+    assert made[0] == made[1]

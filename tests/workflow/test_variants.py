@@ -1,9 +1,13 @@
 """Experiments through the workflow: what variants share is computed once; `results/` of the main run stays as it is."""
 
 import csv
+import re
 
 import pytest
 import yaml
+from checkout import snakemake
+
+from minlm.cores import available_cores
 
 COMPARISON = "results/comparison.html"
 
@@ -76,6 +80,33 @@ def test_a_comparison_for_real(finished_with_variants):
     assert "http" not in page
     assert (results / "experiments/base/evaluation.json").resolve() == results / "evaluation.json"
     assert not (results / "experiments/lr-lr_max=0.002/samples.txt").is_symlink()
+
+
+def threads(checkout, *arguments, target=COMPARISON):
+    """The threads of each training that would run."""
+    arguments = ("-n", "-p", "--cores", "2", target, *arguments)
+    return re.findall(r"scripts\.train .*--threads (\d+)", snakemake(*arguments, folder=checkout.folder)[1])
+
+
+def test_trainings_on_a_cpu_share_the_cores(fresh):
+    cores = str(min(2, available_cores()))
+    two = ["--config", experiments(lr={"sweep": {"training.lr_max": [5e-4, 2e-3]}})]
+    cpu, gpu, ranks = ("training={device: cpu}", "training={device: cuda}", "training={device: cpu, devices: 2}")
+    assert threads(fresh, "--config", cpu, target="results/model.pt") == [cores]
+    assert threads(fresh, *two, cpu) == ["1", "1"]
+    assert threads(fresh, *two, cpu, target="results/model.pt") == [cores]  # only one of them is asked for
+    assert threads(fresh, *two, gpu) == threads(fresh, *two, ranks) == [cores, cores]
+
+
+def test_more_cores_than_there_are(fresh):
+    output = snakemake("-n", "-p", "--cores", "512", "results/model.pt", folder=fresh.folder)[1]
+    assert f"--cores 512: this process may use {available_cores()}" in output
+    assert re.findall(r"scripts\.train .*--threads (\d+)", output) == [str(min(16, available_cores()))]
+
+
+def test_threads_re_run_nothing(finished_with_variants):
+    for cores in ("1", "2", "64"):
+        assert finished_with_variants.stale("--cores", cores, "--max-threads", cores, target=COMPARISON) == {}
 
 
 def test_more_variants_later_compute_only_themselves(finished_with_variants):

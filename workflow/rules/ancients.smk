@@ -15,11 +15,12 @@ rule catalog:
         mem_mb=1000,
         runtime=60,
     params:
-        flags=flags(ANCIENTS, "gutendex_url", "author_year_end", "languages"),
+        flags=settings("ancients", "gutendex_url", "author_year_end", "languages"),
     message:
         "Reading the Gutendex catalog of ancient authors."
     shell:
-        "exec python -m minlm.scripts.catalog {params.flags} --request_delay {DELAY} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.catalog {params.flags} --request_delay {DELAY}"
+        " --output {output:q} --log_file {log:q}"
 
 
 checkpoint selection:
@@ -38,12 +39,12 @@ checkpoint selection:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=flags(ANCIENTS, "author_year_end", "max_books", "include", "exclude"),
+        flags=settings("ancients", "author_year_end", "max_books", "include", "exclude"),
     message:
         "Choosing the books."
     shell:
-        "exec python -m minlm.scripts.selection --catalog {input} {params.flags}"
-        " --books_dir data/ancients/books --output {output.csv} --log_file {log}"
+        "job python -m minlm.scripts.selection --catalog {input:q} {params.flags}"
+        " --books_dir data/ancients/books --output {output.csv:q} --log_file {log:q}"
 
 
 rule fetch_book:
@@ -67,8 +68,8 @@ rule fetch_book:
     message:
         "Fetching book {wildcards.id}."
     shell:
-        "exec python -m minlm.scripts.fetch_book --selection {input.selection} --gutenberg_id {wildcards.id}"
-        " --request_delay {DELAY} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.fetch_book --selection {input.selection:q} --gutenberg_id {wildcards.id}"
+        " --request_delay {DELAY} --output {output:q} --log_file {log:q}"
 
 
 rule clean_book:
@@ -100,7 +101,7 @@ rule clean_book:
     message:
         "Cleaning book {wildcards.id}."
     shell:
-        "exec python -m minlm.scripts.clean_book --input {input} {params.flags} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.clean_book --input {input:q} {params.flags} --output {output:q} --log_file {log:q}"
 
 
 rule build_ancients:
@@ -120,10 +121,10 @@ rule build_ancients:
         mem_mb=2000,
         runtime=30,
     params:
-        flags=flags(ANCIENTS, "min_words", "max_words", "valid_fraction", "max_failed"),
+        flags=settings("ancients", "min_words", "max_words", "valid_fraction", "max_failed"),
         seed=CORPUS["seed"],
     message:
         "Cutting the books into documents."
     shell:
-        "exec python -m minlm.scripts.build_ancients --inputs {input} {params.flags} --seed {params.seed}"
-        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+        "job python -m minlm.scripts.build_ancients --inputs {input:q} {params.flags} --seed {params.seed}"
+        " --output_train {output.train:q} --output_valid {output.valid:q} --log_file {log:q}"

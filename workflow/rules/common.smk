@@ -1,20 +1,43 @@
 """The configuration, and what the other files share. Nothing heavy is imported: a no-op call must cost nothing."""
 
-import csv
 import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
 from minlm.pipeline.config import load_schema, resolve
+from minlm.cores import available_cores
 from minlm.errors import MinlmError
 from minlm.pipeline.experiments import HOW, MAIN, differences, first_alike, runs
-from minlm.pipeline.rules import any_of, cache_for_this_code, expand_globs, flags, lock_folder, use_this_python
+from minlm.finished import forget
+from minlm.process import become_head
+from minlm.pipeline.rules import (
+    JOB,
+    any_of,
+    cache_for_this_code,
+    expand_globs,
+    flags,
+    has_gpu,
+    kept_books,
+    link_target,
+    lock_folder,
+    share_cores,
+    training_memory,
+    use_this_python,
+)
 
-use_this_python(workflow.basedir)
-cache_for_this_code(workflow.basedir)
+# `--cores 8` on a machine of 2 is `--cores 2`: or four trainings with 2 threads each would run at once. (Snakemake
+# counts jobs instead, its "nodes", where they run on other machines.)
+if workflow.resource_settings.nodes is None and (workflow.resource_settings.cores or 0) > available_cores():
+    logger.info(f"--cores {workflow.cores}: this process may use {available_cores()}, so it takes no more.")
+    workflow.global_resources["_cores"] = available_cores()
+
+become_head()
+shell.prefix(JOB.replace("{", "{{").replace("}", "}}"))
 
 try:
+    use_this_python(workflow.basedir)
+    cache_for_this_code(workflow.basedir)
     schema = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
     config = resolve(config, schema)
     RUNS = runs(config, schema)
@@ -47,10 +70,15 @@ wildcard_constraints:
 
 
 def settings(section, *names):
-    """Flags for the named settings (default: all that change results) of the run a job belongs to."""
+    """Flags for the named settings (default: all that change results) of the run a job belongs to.
+
+    A function even where all runs have the same: in a plain text, Snakemake would take {a} for a wildcard.
+    """
 
     def of_this_run(wildcards):
-        values = RUNS[wildcards.run][section]
+        values = RUNS[wildcards.get("run", MAIN)]
+        for part in section.split("."):
+            values = values[part]
         return flags(values, *(names or (name for name in values if f"{section}.{name}" not in HOW)))
 
     return of_this_run
@@ -75,6 +103,23 @@ VOCAB = {"vocab": "data/{run}tokenizer/vocab.json", "merges": "data/{run}tokeniz
 TOKENIZER_FILES = {name: made("tokenizer", path) for name, path in VOCAB.items()}
 
 
+# On this machine's CPU the jobs of several runs share the cores. A GPU is for one at a time, with all cores.
+ON_CPU = TRAINING["devices"] == 1 and (TRAINING["device"] == "cpu" or TRAINING["device"] is None and not has_gpu())
+MEMORY = max(map(training_memory, RUNS.values()))
+
+
+def shared_threads(rule):
+    """Threads of each job of a rule: with several to run, as many as let them run side by side."""
+
+    def of_each(wildcards):
+        if not (ON_CPU and workflow.local_exec):
+            return 16
+        jobs = sum(job.rule.name == rule for job in workflow.dag.needrun_jobs())
+        return min(16, share_cores(workflow.cores, jobs, MEMORY))
+
+    return of_each
+
+
 # Counting and tokenizing in shards: files with .2-of-4 in their names instead of one with nothing there.
 SHARDS = config["tokenizer"]["shards"]
 SHARD = r"\.\d+-of-\d+" if SHARDS > 1 else "()"
@@ -97,6 +142,14 @@ def shard_flag(wildcards):
 
 def selected_books(wildcards):
     """Cleaned texts of the books that selection.csv keeps; known once the catalog has been read."""
-    with open(checkpoints.selection.get().output.csv, encoding="utf-8", newline="") as table:
-        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
+    try:
+        ids = kept_books(checkpoints.selection.get().output.csv)
+    except MinlmError as error:
+        raise WorkflowError(str(error)) from None
     return expand("data/ancients/clean/{id}.txt", id=ids)
+
+
+def models_known_as_done(dag):
+    """Models whose training snakemake has found done, now or before."""
+    trainings = (job for job in dag.jobs if job.rule.name == "train")
+    return [str(job.output.model) for job in trainings if dag.noneedrun_finished(job)]

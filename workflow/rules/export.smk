@@ -30,6 +30,6 @@ rule export:
     message:
         "Exporting the model to results/export."
     shell:
-        "exec python -m minlm.scripts.export --checkpoint {input.model} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} --evaluation {input.evaluation} --corpus_source {params.source}"
-        " --ancients_share {params.share} --output $(dirname {output.weights}) --log_file {log}"
+        "job python -m minlm.scripts.export --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
+        " --merges_path {input.merges:q} --evaluation {input.evaluation:q} --corpus_source {params.source}"
+        ' --ancients_share {params.share} --output "$(dirname {output.weights:q})" --log_file {log:q}'

@@ -17,7 +17,7 @@ rule train:
         run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads("train")
     resources:
         mem_mb=8000,
         runtime=1440,
@@ -30,10 +30,10 @@ rule train:
         "Training the model."
     shell:
         # the state of an interrupted run is no output: Snakemake deletes the outputs of a job that failed
-        "exec {PYTHON} -m minlm.scripts.train --train_tokens {input.train} --val_tokens {input.valid}"
-        " --vocab_path {input.vocab} --merges_path {input.merges} {params.vocab} {params.model} {params.training}"
+        "job {PYTHON} -m minlm.scripts.train --train_tokens {input.train:q} --val_tokens {input.valid:q}"
+        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.vocab} {params.model} {params.training}"
         " {COMPUTING} {SAVING} {DEVICE} {WANDB} --threads {threads}"
-        " --checkpoint_path {output.model} --log_csv {output.metrics} --log_file {log}"
+        " --checkpoint_path {output.model:q} --log_csv {output.metrics:q} --log_file {log:q}"
 
 
 rule evaluate:
@@ -52,16 +52,16 @@ rule evaluate:
         run=computes("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads("evaluate")
     resources:
         mem_mb=4000,
         runtime=60,
     message:
         "Evaluating the model on the validation text."
     shell:
-        "exec python -m minlm.scripts.evaluate --checkpoint {input.model} --tokens {input.tokens} --text {input.text}"
-        " --vocab_path {input.vocab} --merges_path {input.merges} {DEVICE} --threads {threads}"
-        " --output {output} --log_file {log}"
+        "job python -m minlm.scripts.evaluate --checkpoint {input.model:q} --tokens {input.tokens:q}"
+        " --text {input.text:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
+        " {DEVICE} --threads {threads} --output {output:q} --log_file {log:q}"
 
 
 rule sample:
@@ -78,7 +78,7 @@ rule sample:
         run=computes("samples"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads("sample")
     resources:
         mem_mb=4000,
         runtime=60,
@@ -90,6 +90,6 @@ rule sample:
     message:
         "Writing samples."
     shell:
-        "exec python -m minlm.scripts.sample --checkpoint {input.model} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} --settings {params.settings} {params.flags}"
-        " {DEVICE} --threads {threads} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.sample --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
+        " --merges_path {input.merges:q} --settings {params.settings} {params.flags}"
+        " {DEVICE} --threads {threads} --output {output:q} --log_file {log:q}"

@@ -23,7 +23,8 @@ rule plot:
     message:
         "Drawing the training curves."
     shell:
-        "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output.loss_vs_iter}) --log_file {log}"
+        "job python -m minlm.scripts.plot --metrics {input:q}"
+        ' --output_dir "$(dirname {output.loss_vs_iter:q})" --log_file {log:q}'
 
 
 PAGES = {
@@ -56,9 +57,9 @@ rule report_pages:
     message:
         "Writing pages for the report."
     shell:
-        "exec python -m minlm.scripts.report_pages --vocab_path {input.vocab} --merges_path {input.merges}"
-        " --corpus {input.corpus} --evaluation {input.evaluation} --samples {input.samples}"
-        " --output_dir $(dirname {output.tokenizer}) --log_file {log}"
+        "job python -m minlm.scripts.report_pages --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
+        " --corpus {input.corpus:q} --evaluation {input.evaluation:q} --samples {input.samples:q}"
+        ' --output_dir "$(dirname {output.tokenizer:q})" --log_file {log:q}'
 
 
 # Where a variant has the same settings as an earlier run, the files in its own folder are links to that run's.
@@ -92,10 +93,12 @@ rule link:
     resources:
         mem_mb=100,
         runtime=5,
+    params:
+        target=lambda wildcards, input, output: link_target(input[0], output[0]),
     message:
         "{output} is {input}: the settings are the same."
     shell:
-        "ln -sfr {input:q} {output:q} 2> {log:q}"
+        "ln -sf {params.target:q} {output:q} 2> {log:q}"
 
 
 rule compare:
@@ -119,9 +122,9 @@ rule compare:
         runtime=10,
     params:
         runs=[f"results/{run}".rstrip("/") for run in RUNS if run != MAIN],
-        settings=[differences(config, RUNS[run]) for run in RUNS if run != MAIN],
+        settings=lambda wildcards: [differences(config, RUNS[run]) for run in RUNS if run != MAIN],
     message:
         "Comparing {params.runs}."
     shell:
-        "exec python -m minlm.scripts.compare --runs {params.runs:q} --settings {params.settings:q}"
-        " --output_html {output.html} --output_png {output.png} --output_csv {output.csv} --log_file {log}"
+        "job python -m minlm.scripts.compare --runs {params.runs:q} --settings {params.settings:q}"
+        " --output_html {output.html:q} --output_png {output.png:q} --output_csv {output.csv:q} --log_file {log:q}"

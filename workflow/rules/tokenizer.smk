@@ -22,8 +22,8 @@ rule count_words:
     message:
         "Counting the pre-tokens of the training text {params.shard}."
     shell:
-        "exec python -m minlm.scripts.count_words --inputs {input} {params.shard} --threads {threads}"
-        " --output {output} --log_file {log}"
+        "job python -m minlm.scripts.count_words --inputs {input:q} {params.shard} --threads {threads}"
+        " --output {output:q} --log_file {log:q}"
 
 
 if SHARDS > 1:
@@ -46,7 +46,7 @@ if SHARDS > 1:
         message:
             "Adding up the counts of the shards."
         shell:
-            "exec python -m minlm.scripts.count_words --inputs {input} --output {output} --log_file {log}"
+            "job python -m minlm.scripts.count_words --inputs {input:q} --output {output:q} --log_file {log:q}"
 
 
 rule train_tokenizer:
@@ -68,8 +68,8 @@ rule train_tokenizer:
     message:
         "Training a tokenizer ({params.flags})."
     shell:
-        "exec python -m minlm.scripts.train_tokenizer {input} {params.flags} --prefix ''"
-        " --output_dir $(dirname {output.vocab}) --log_file {log}"
+        "job python -m minlm.scripts.train_tokenizer {input:q} {params.flags} --prefix ''"
+        ' --output_dir "$(dirname {output.vocab:q})" --log_file {log:q}'
 
 
 rule tokenize:
@@ -97,6 +97,6 @@ rule tokenize:
     message:
         "Turning the {wildcards.split} text into tokens {params.shard}."
     shell:
-        "exec python -m minlm.scripts.tokenize --inputs {input.text} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} {params.shard} {params.flags} --threads {threads}"
-        " --output_dir $(dirname {output}) --log_file {log}"
+        "job python -m minlm.scripts.tokenize --inputs {input.text:q} --vocab_path {input.vocab:q}"
+        " --merges_path {input.merges:q} {params.shard} {params.flags} --threads {threads}"
+        ' --output_dir "$(dirname {output:q})" --log_file {log:q}'

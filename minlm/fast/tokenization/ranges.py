@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from minlm.corpus.encodings import START_BYTES, how_to_convert
 from minlm.errors import MinlmError
 from minlm.tokenization.pretokenize import PreTokenizer, Read
 
@@ -82,9 +83,11 @@ def explained(path: str | Path, start: int, content: np.ndarray) -> Iterator[Non
     try:
         yield
     except InvalidUtf8 as error:
+        with open(path, "rb") as file:
+            advice = how_to_convert(file.read(START_BYTES), content.tobytes(), error.offset)
         raise MinlmError(
-            f"{path} is not UTF-8: byte 0x{content[error.offset]:02x} at offset {start + error.offset}. Convert it "
-            "first, for example: iconv -f ISO-8859-1 -t UTF-8 old.txt > new.txt; or keep them with --invalid_utf8 keep"
+            f"{path} is not UTF-8: byte 0x{content[error.offset]:02x} at offset {start + error.offset}. "
+            f"{advice}; or keep such bytes with --invalid_utf8 keep"
         ) from None
 
 
@@ -129,11 +132,6 @@ def is_unfinished(read: Read, text: Range, separator: bytes) -> bool:
         if len(visible) >= len(separator) or size >= end - start:  # (a first character cut in two looks visible)
             return bool(visible) and not visible.endswith(separator)
         size *= 2
-
-
-def default_threads() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -37,22 +38,26 @@ def linear_cross_entropy(
     # A power of two divides most batches, and chunks of equal size are compiled once.
     chunks = 1 << max(0, math.ceil(math.log2(targets.numel() * weight.shape[0] / max_logits)))
     flat = hidden.reshape(-1, hidden.shape[-1])  # (positions, d_model)
-    loss: Tensor = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunks, compiled)
+    # Asked here, because ctx.needs_input_grad is true for a parameter in inference mode too.
+    with_gradients = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    loss: Tensor = _LinearCrossEntropy.apply(flat, weight, targets.reshape(-1), chunks, compiled, with_gradients)
     return loss
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunks: int, compiled: bool) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunks: int, compiled: bool, with_gradients: bool
+    ) -> Tensor:
         device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
         ctx.positions = len(targets)
-        with_gradients = any(ctx.needs_input_grad)
         total = torch.zeros((), device=hidden.device)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if with_gradients else None
         grad_hidden: list[Any] = []
         loss_and_gradients = _compiled() if compiled else _loss_and_gradients
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device, enabled=False) if autocast else nullcontext():
             w = weight.to(dtype)
             for h, t in zip(hidden.to(dtype).chunk(chunks), targets.chunk(chunks), strict=True):
                 loss, grad_h = loss_and_gradients(h, w, t, grad_weight)
@@ -67,7 +72,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
         grad_hidden, grad_weight = ctx.saved_tensors
         scale = grad_loss / ctx.positions  # in place: there is one backward pass, and memory is scarcest now
-        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None
+        return grad_hidden.mul_(scale), grad_weight.mul_(scale), None, None, None, None
 
 
 def _loss_and_gradients(

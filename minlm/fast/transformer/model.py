@@ -19,6 +19,8 @@ KEEP_LESS = {
     "ban_recompute_long_fusible_chains": False,
     "ban_recompute_materialized_backward": False,
 }
+# The backward pass is compiled with the first forward pass, so that all that can fail fails there (torch >= 2.8).
+AT_ONCE = {name: True for name in ("force_non_lazy_backward_lowering",) if hasattr(functorch_config, name)}
 
 
 class TransformerLM(model.TransformerLM):
@@ -31,6 +33,9 @@ class TransformerLM(model.TransformerLM):
     def __init__(self, *args: Any, **keywords: Any):
         super().__init__(*args, **keywords)
         self.gradient_checkpointing = False
+        # The mask is made at the length that is needed: a long context's is larger than the weights.
+        self.causal_mask: Tensor
+        self.register_buffer("causal_mask", torch.empty(0, 0, dtype=torch.bool), persistent=False)
         for module in self.modules():
             if isinstance(module, attention.MultiHeadSelfAttention):
                 module.__class__ = MultiHeadSelfAttention  # the same parameters, another `forward`
@@ -47,15 +52,21 @@ class TransformerLM(model.TransformerLM):
 
     def mask(self, length: int, cache: KeyValueCache | None = None) -> Tensor:
         """Boolean (…, length, keys): the positions that `length` new tokens attend to."""
-        mask = self.causal_mask[:length, :length] if cache is None else cache.begin(length, self.causal_mask.device)
-        check_length(max(length, mask.shape[-1]), self.config["context_length"])
-        return mask
+        mask = None if cache is None else cache.begin(length, self.causal_mask.device)
+        check_length(length if mask is None else mask.shape[-1], self.config["context_length"])
+        if mask is not None:
+            return mask
+        if length > len(self.causal_mask):
+            with torch.inference_mode(False):  # training may need it later
+                self.causal_mask = attention.causal_mask(length, self.causal_mask.device)
+        return self.causal_mask[:length, :length]
 
     def transform(self, x: Tensor, mask: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Everything between the embeddings and the head: (batch, seq, d_model) → the same shape."""
         for index, layer in enumerate(self.layers):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, mask, use_reentrant=False)
+                # There is no randomness to repeat; torch.mps lacks what would save its state.
+                x = checkpoint(layer, x, mask, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = layer(x, mask, None if cache is None else cache.layers[index])
         return self.ln_final(x)
@@ -69,13 +80,17 @@ class LanguageModelLoss(nn.Module):
         self.model = model
         self.transform = torch.compile(model.transform) if compiled and isinstance(model, TransformerLM) else None
 
+    def stop_compiling(self) -> None:
+        """From now on compute without torch.compile."""
+        self.transform = None
+
     def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
         """Ids and targets (batch, seq) → mean nats per token."""
         if self.transform is None or not isinstance(self.model, TransformerLM):
             return self.model.loss(token_ids, targets)
         # The embeddings stay out of what is compiled: torch.compile adds their gradients up one by one.
         x, mask = self.model.token_embeddings(token_ids), self.model.mask(token_ids.shape[-1])
-        with functorch_config.patch(KEEP_LESS if x.device.type == "cpu" else {}):
+        with functorch_config.patch(AT_ONCE | KEEP_LESS if x.device.type == "cpu" else AT_ONCE):
             hidden = self.transform(x, mask)
         return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=True)
 

@@ -13,8 +13,8 @@ from published import END
 from minlm.bulk.count_words import count_words, count_words_to_file
 from minlm.bulk.encode_files import encode_files
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import Options
-from minlm.tokenization import BPETokenizer, fast, plain, scanner, text
+from minlm.fast.tokenization.options import Options, choose_backend
+from minlm.tokenization import BPETokenizer, backends, fast, plain, scanner, text
 from minlm.tokenization.word_counts import WordCounts
 
 SPECIALS = [END, "<|a|>", "<|a|><|b|>", "<|b|>", "é中", "  "]
@@ -253,8 +253,52 @@ def test_no_such_shard(shard):
         Options(shard=shard)
 
 
+@pytest.mark.parametrize(
+    ("name", "num_bytes", "compiled", "expected"),
+    [
+        ("auto", 10, False, "python"),
+        ("auto", 10, True, "numba"),
+        ("auto", backends.WORTH_COMPILING + 1, False, "numba"),
+        ("numba", 10, False, "numba"),
+        ("python", 10**12, True, "python"),
+    ],
+)
+def test_plain_python_until_kernels_are_worth_compiling(monkeypatch, name, num_bytes, compiled, expected):
+    monkeypatch.setattr(backends.cache, "are_compiled", lambda: compiled)
+    assert choose_backend(name, num_bytes) == expected
+    assert Options(threads=3).threads_for(1 << 30, expected) == {"numba": 3, "python": 1}[expected]
+
+
+def test_many_short_strings_are_worth_compiling(monkeypatch):
+    monkeypatch.setattr(backends.cache, "are_compiled", lambda: False)
+    monkeypatch.setattr(backends, "WORTH_COMPILING", 100)
+    tokenizer, made = merge_tokenizer("auto"), []
+    make = tokenizer.make_encoder
+    monkeypatch.setattr(tokenizer, "make_encoder", lambda backend: made.append(backend) or make(backend=backend))
+    reference = merge_tokenizer("python").encode(" the aabb")
+    assert all(tokenizer.encode(" the aabb") == reference for _ in range(20))
+    assert made == ["python", "numba"]
+
+
+def test_several_texts_together_are_worth_compiling(monkeypatch, tmp_path):
+    chosen = []
+    monkeypatch.setattr(backends.cache, "are_compiled", lambda: False)
+    monkeypatch.setattr(backends, "WORTH_COMPILING", 100)
+    for module in ("counting", "encode_file"):
+        name = f"minlm.tokenization.{module}.choose_backend_for_files"
+        monkeypatch.setattr(name, lambda *asked: chosen.append(choose_backend(*asked)) or chosen[-1])
+    paths = [tmp_path / f"{number}.txt" for number in range(3)]
+    for path in paths:
+        path.write_text("abc " * 10)
+    for some in (paths[:2], paths):
+        count_words(some, [END])
+        list(encode_files(merge_tokenizer("auto"), some, tmp_path))
+    count_words(paths, [END], Options(shard=(1, 2)))
+    assert chosen == ["python", "python", "numba", "numba", "python"]
+
+
 def test_no_such_backend(tmp_path):
-    with pytest.raises(MinlmError, match="there is no backend 'rust'; take one of numba, python"):
+    with pytest.raises(MinlmError, match="there is no backend 'rust'; take one of auto, numba, python"):
         merge_tokenizer("rust")
     (tmp_path / "a.txt").write_text("x", "utf-8")
     with pytest.raises(MinlmError, match="there is no backend 'rust'"):

@@ -23,9 +23,11 @@ def test_without_flags_they_are_the_defaults(parser):
     assert text_options(parser.parse_args([])) == Options()
 
 
-def test_values(parser):
+def test_values(parser, monkeypatch):
+    monkeypatch.setattr("minlm.cores.available_cores", lambda: 4)
     flags = ["--threads", "3", "--shard", "2/4", "--invalid_utf8", "keep", "--backend", "python"]
     assert text_options(parser.parse_args(flags)) == Options(3, (2, 4), "python", True)
+    assert text_options(parser.parse_args(["--threads", "64"])) == Options(4)
 
 
 @pytest.mark.parametrize("value", ["0/4", "5/4", "1", "1/", "/4", "a/b", "-1/4", "1/0", "1/4/4", "1.0/4", ""])

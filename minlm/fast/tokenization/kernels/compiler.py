@@ -1,20 +1,19 @@
 """How kernels are compiled and kept, and the machine instructions that numba lacks."""
 
-import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from minlm.errors import MinlmError
+from minlm.fast.tokenization.kernels import cache
 from minlm.progress import log
 
 try:
-    from llvmlite import binding, ir
+    from llvmlite import ir
     from numba import njit, types
     from numba.core import cgutils, config, event
+    from numba.core.caching import CompileResultCacheImpl, FunctionCache
     from numba.extending import intrinsic
 except ImportError as error:
     raise MinlmError(
@@ -23,30 +22,49 @@ except ImportError as error:
     ) from error
 
 
-def _cache_folder() -> Path | None:
-    """The folder for compiled kernels, named after the source of them all; None if no such folder can be made.
+_FOLDER = cache.find_folder()
 
-    numba looks whether the file of a kernel has changed, but not at those of the kernels that it calls.
-    """
-    here = Path(__file__).parent
-    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
-    name = f"kernels-{hashlib.sha256(sources).hexdigest()[:16]}"
-    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minlm"
-    for parent in [Path(config.CACHE_DIR)] if config.CACHE_DIR else [here / "__pycache__", user_cache]:
-        folder = parent / name
+
+class _Implementation(CompileResultCacheImpl):
+    """Names the files of a kernel after the kernel, wherever the checkout that it comes from lies."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._filename_base = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+    @property
+    def locator(self) -> Any:
+        return self
+
+    def get_cache_path(self) -> str:
+        return str(_FOLDER)
+
+    def get_source_stamp(self) -> str:
+        return ""  # the folder is named after the content of all sources
+
+    def ensure_cache_path(self) -> None:
+        pass
+
+
+class _KeptKernel(FunctionCache):
+    """Keeps a compiled kernel for later processes. One that cannot be read is compiled again."""
+
+    _impl_class = _Implementation
+    all_are_kept = True
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
         try:
-            if not folder.exists():
-                for old in parent.glob("kernels-*"):  # of an earlier source
-                    shutil.rmtree(old, ignore_errors=True)
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return None
+            return super().load_overload(signature, target)
+        except Exception:  # whatever unpickling a damaged file raises
+            with suppress(OSError):
+                self.flush()
+            return None
 
-
-_CACHE_FOLDER = _cache_folder()
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        try:
+            with cache.lock(Path(self.cache_path), "saving"):  # numba's index of signatures has none
+                super().save_overload(signature, compiled)
+        except OSError:  # the disk is full, or the folder belongs to somebody else
+            _KeptKernel.all_are_kept = False
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,21 +73,10 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     Kernels do not make arrays, so numba need not count references to them (`_nrt`), which takes longer than most of
     what is done here: https://github.com/numba/numba/issues/2345.
     """
-    options = {"nogil": True, "_nrt": False, "no_cfunc_wrapper": True}
-    if _CACHE_FOLDER is None:
-        return njit(**options)(function)
-    before, config.CACHE_DIR = config.CACHE_DIR, str(_CACHE_FOLDER)
-    try:
-        return njit(**options, cache=True)(function)
-    finally:
-        config.CACHE_DIR = before
-
-
-_HOW_OFTEN = (
-    "once on this machine"
-    if _CACHE_FOLDER
-    else "for this process alone: neither minlm's folder nor ~/.cache can be written; NUMBA_CACHE_DIR names another"
-)
+    compiled = njit(nogil=True, _nrt=False, no_cfunc_wrapper=True)(function)
+    if _FOLDER:
+        compiled._cache = _KeptKernel(function)
+    return compiled
 
 
 def compile_all(run: Callable[[], None]) -> None:
@@ -77,17 +84,29 @@ def compile_all(run: Callable[[], None]) -> None:
 
     What can be done to many bytes at once is written so, hence the compiler need not look for more of it.
     """
-    if _CACHE_FOLDER is None:
+    if _FOLDER is None:
         return
-    done = _CACHE_FOLDER / f"complete-{binding.get_host_cpu_name()}"
-    if done.exists():
+    complete = _FOLDER / cache.COMPLETE
+    if complete.exists():
+        with suppress(OSError):  # it may belong to somebody else
+            complete.touch()
         return
     before, config.LOOP_VECTORIZE = config.LOOP_VECTORIZE, 0
     try:
-        run()
-        done.touch()
+        with cache.lock(_FOLDER, "compiling"):  # who comes second loads what the first has compiled
+            run()
+            if _KeptKernel.all_are_kept:
+                complete.touch()
     finally:
         config.LOOP_VECTORIZE = before
+
+
+def _how_often() -> str:
+    if _FOLDER is None:
+        return "for this process alone: no folder for them can be written; NUMBA_CACHE_DIR names another"
+    if cache.is_temporary(_FOLDER):
+        return f"for {_FOLDER}: the user's cache cannot be written; NUMBA_CACHE_DIR names another folder"
+    return "once on this machine"
 
 
 class _Announcement(event.Listener):
@@ -98,7 +117,7 @@ class _Announcement(event.Listener):
     def on_start(self, event: event.Event) -> None:
         if not self.made:
             self.made = True
-            log.info(f"compiling the tokenizer's kernels {_HOW_OFTEN} (about 15 s)")
+            log.info(f"compiling the tokenizer's kernels {_how_often()} (about 15 s)")
 
     def on_end(self, event: event.Event) -> None:
         pass

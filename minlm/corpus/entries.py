@@ -1,0 +1,112 @@
+"""Entries of the catalog as a server sends them: an odd one is never a reason to stop, what is odd in it is named."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+Book = dict[str, Any]  # one entry of the catalog, as Gutendex spells it; unknown is None
+
+MAX_DEPTH = 20  # of JSON; that of a catalog page is 5
+MAX_DIGITS = 18  # of a whole number
+
+
+def parse_foreign_json(body: bytes) -> Any:
+    """Parse JSON. What is nested deeper than `MAX_DEPTH`, and numbers of more than `MAX_DIGITS`, may become None.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        return json.loads(text, parse_int=_parse_int)
+    except RecursionError:
+        return json.loads(_flatten(text), parse_int=_parse_int)
+
+
+def _parse_int(digits: str) -> int | None:
+    return int(digits) if len(digits) <= MAX_DIGITS else None
+
+
+def _flatten(text: str) -> str:
+    """Put null in place of what is nested too deep in a JSON text."""
+    kept, depth, start = [], 0, 0
+    for match in re.finditer(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', text, re.S):
+        if match[0] in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                kept.append(text[start : match.start()] + "null")
+        elif match[0] in "]}":
+            if depth == MAX_DEPTH + 1:
+                start = match.end()
+            depth -= 1
+    if depth != 0:
+        raise ValueError("a bracket is not closed")
+    return "".join(kept) + text[start:]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _are_people(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(person, dict)
+        and isinstance(person.get("name"), str)
+        and all(person.get(year) is None or _is_number(person[year]) for year in ("birth_year", "death_year"))
+        for person in value
+    )
+
+
+_TEXT = (lambda value: isinstance(value, str)), "a text"
+_TEXTS = _are_texts, "a list of texts"
+_PEOPLE = _are_people, "a list of people with years"
+FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # name → what its value must be
+    "id": (_is_number, "a number"), "title": _TEXT, "authors": _PEOPLE, "translators": _PEOPLE, "languages": _TEXTS,
+    "copyright": ((lambda value: isinstance(value, bool)), "true or false"), "media_type": _TEXT,
+    "download_count": (_is_number, "a number"), "subjects": _TEXTS, "bookshelves": _TEXTS,
+}  # fmt: skip
+
+
+def has_number(entry: Any) -> bool:
+    """Whether an entry is an object with an id that can be one of Project Gutenberg."""
+    return isinstance(entry, dict) and _is_number(entry.get("id")) and entry["id"] >= 0
+
+
+def tidy(entry: dict[str, Any]) -> Book:
+    """The part of an entry that is used. What has another type than it should becomes None, and `problem` names it."""
+    book: Book = {}
+    problems = [entry["problem"]] if isinstance(entry.get("problem"), str) else []
+    for field, (is_sound, kind) in FIELDS.items():
+        book[field] = entry.get(field)
+        if book[field] is not None and not is_sound(book[field]):
+            book[field] = None
+            problems.append(f"{field} is not {kind}")
+    for role in ("authors", "translators"):
+        if book[role] is not None:
+            book[role] = [
+                {key: person.get(key) for key in ("name", "birth_year", "death_year")} for person in book[role]
+            ]
+    formats = entry.get("formats")
+    if formats is not None and not isinstance(formats, dict):
+        problems.append("formats is not an object")
+        formats = None
+    book["formats"] = {
+        kind: url for kind, url in (formats or {}).items() if kind.startswith("text/plain") and isinstance(url, str)
+    }
+    if problems:
+        book["problem"] = "; ".join(problems)
+    # JSON can spell half a surrogate pair, which no file of UTF-8 can hold
+    return json.loads(json.dumps(book, ensure_ascii=False).encode(errors="replace"))
+
+
+def add(books: dict[int, Book], book: Book) -> bool:
+    """Add a tidy entry unless its number is there already, in an entry that is as sound. Returns whether it was new."""
+    earlier = books.get(book["id"])
+    if earlier is None or ("problem" in earlier and "problem" not in book):
+        books[book["id"]] = book
+    return earlier is None

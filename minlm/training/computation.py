@@ -1,0 +1,105 @@
+"""How a run is computed, which its rounding depends on: the kind of device, the precision, whether it is compiled."""
+
+import torch
+from torch import Tensor, nn
+
+from minlm.errors import MinlmError
+from minlm.fast.transformer.model import LanguageModelLoss
+from minlm.progress import log
+from minlm.training.device import (
+    DTYPES,
+    missing_for_compiling,
+    resolve_compile,
+    resolve_dtype,
+    why_compiling_failed,
+)
+from minlm.training.processes import Processes
+from minlm.training.settings import TrainingSettings
+
+THEN = ", then "
+
+
+class Computation:
+    """What "auto" of the settings means for one run, and what became of it.
+
+    Args:
+        settings: `dtype` and `compile` are read.
+        device: of the model.
+        flops: floating-point operations of the whole run.
+
+    Attributes:
+        dtype: precision of matrix products.
+        compiled: whether torch.compile is used.
+
+    Raises:
+        MinlmError: settings that this machine cannot follow.
+    """
+
+    def __init__(self, settings: TrainingSettings, device: torch.device, flops: float):
+        self.settings, self.device = settings, device
+        self.dtype = resolve_dtype(settings.dtype, device)
+        self.compiled = resolve_compile(settings.compile, device, flops)
+        self._before: dict[str, str] = {}  # the `record` of the run so far, when it is continued
+        self._tried = False
+
+    def __str__(self) -> str:
+        return f"{self._now()['dtype']}, {'compiled' if self.compiled else 'not compiled'}"
+
+    def record(self) -> dict[str, str]:
+        """Plain values for a state or a model: device, dtype, compile (on or off); "x, then y" where one changed."""
+        values = {}
+        for name, now in self._now().items():
+            before = self._before.get(name, now)
+            values[name] = before if before.split(THEN)[-1] == now else f"{before}{THEN}{now}"
+        return values
+
+    def continue_from(self, before: dict[str, str] | None) -> None:
+        """Choose for "auto" what an interrupted run was computed with, whose `record` is given.
+
+        What is different all the same (an explicit setting, another kind of device) is said. States of earlier versions
+        have no record.
+        """
+        if before is None:
+            return
+        self._before = before
+        last = {name: value.split(THEN)[-1] for name, value in before.items()}
+        if last["device"] == self.device.type:  # another kind of device gives other numbers anyway
+            if self.settings.dtype == "auto":
+                self.dtype = DTYPES[last["dtype"]]
+            if self.settings.compile == "auto":
+                self.compiled = last["compile"] == "on"
+        changes = [f"{name} {now} instead of {last[name]}" for name, now in self._now().items() if now != last[name]]
+        if changes:
+            log.info(f"from here on with other rounding: {', '.join(changes)}")
+
+    def loss(self, module: nn.Module, inputs: Tensor, targets: Tensor, processes: Processes) -> Tensor:
+        """What `module`, a `LanguageModelLoss` or one that holds it, gives.
+
+        The first call compiles. If that fails in any of the processes, all go on without, with one warning.
+
+        Raises:
+            MinlmError: it fails, and the settings insist on it.
+        """
+        if self._tried or not self.compiled:
+            loss: Tensor = module(inputs, targets)
+            return loss
+        self._tried = True
+        why, result = missing_for_compiling(self.device), None
+        if not why:
+            try:
+                result = module(inputs, targets)
+            except Exception as error:  # of any kind: what is not the compiler's fault comes again without it
+                why = why_compiling_failed(error)
+        if not processes.any(bool(why)) and result is not None:
+            return result
+        why = why or "it failed in another process"
+        if self.settings.compile == "on":
+            raise MinlmError(f"compile on: torch.compile does not work here ({why}). Choose compile auto or off.")
+        log.warning(f"warning: going on without torch.compile, which does not work here ({why})")
+        self.compiled = False
+        next(part for part in module.modules() if isinstance(part, LanguageModelLoss)).stop_compiling()
+        return self.loss(module, inputs, targets, processes)
+
+    def _now(self) -> dict[str, str]:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return {"device": self.device.type, "dtype": dtype, "compile": "on" if self.compiled else "off"}
