@@ -65,12 +65,14 @@ def _split(blocks: Iterable[bytes], separator: bytes, name: str | Path, what: st
     pieces: list[bytes] = []
     size = 0
     for block in blocks:
-        *ends, rest = block.split(separator)
-        for end in ends:
-            yield b"".join([*pieces, end]).decode()
-            pieces, size = [], 0
-        pieces.append(rest)
-        size += len(rest)
+        first, *others = block.split(separator)
+        pieces.append(first)
+        if others:
+            yield b"".join(pieces).decode()
+            for whole in others[:-1]:
+                yield whole.decode()
+            pieces, size = [others[-1]], 0
+        size += len(pieces[-1])
         check_length(size, name, what)
     yield b"".join(pieces).decode()
 
