@@ -48,10 +48,13 @@ def export(
     end = end_of_text(tokenizer)
     ids = {"bos_token_id": end, "eos_token_id": end}
     foreign = sorted(set(range(model.config["vocab_size"])) - set(tokenizer.vocab))
-    config = {**llama_config(model), **ids}
+    longest = max(1, model.config["context_length"] // 2)  # leaves room for a prompt
+    config = {
+        **llama_config(model), **ids,
+        "task_specific_params": {"text-generation": {"max_new_tokens": longest}},  # 4.57's pipeline: 256 otherwise
+    }  # fmt: skip
     generation = {
-        **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9,
-        "max_new_tokens": max(1, model.config["context_length"] // 2),  # leaves room for a prompt
+        **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": longest,
         **({"suppress_tokens": foreign} if foreign else {}),  # ids that the tokenizer does not have
     }  # fmt: skip
     # Version 5 of transformers makes LlamaTokenizer of a Llama's tokenizer unless another class is named.
@@ -63,6 +66,8 @@ def export(
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": model.config["context_length"],
+        "model_input_names": ["input_ids", "attention_mask"],  # version 4 adds token_type_ids, which Llama refuses
+        "padding_side": "left",  # a text goes on at its right end
     }
     contents = {
         "config.json": config,

@@ -2,7 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 
+import exported_model
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -106,6 +111,53 @@ def test_its_own_generation_settings(theirs):
 def test_the_same_ids(ours, theirs):
     assert theirs[1](TEXT)["input_ids"] == ours[1].encode(TEXT)
     assert theirs[1].decode(theirs[1](TEXT)["input_ids"]) == TEXT
+
+
+@pytest.fixture(scope="module")
+def expected(ours):
+    """Three prompts, the last of which ends early, and their greedy texts."""
+    model, tokenizer = ours
+    words = [word for word in dict.fromkeys(TEXT.split()) if word.isalpha()][:200]
+    prompts = [tokenizer.encode(word) for word in words]
+    requests = [Request(prompt, 0.0) for prompt in prompts]
+    batch = generate_batch(model, requests, exported_model.NEW_TOKENS, 256, len(tokenizer.vocab))
+    full = [len(made) == len(prompt) + exported_model.NEW_TOKENS for made, prompt in zip(batch, prompts, strict=True)]
+    lengths = [len(prompt) if is_full else 0 for prompt, is_full in zip(prompts, full, strict=True)]
+    chosen = [lengths.index(1), lengths.index(max(lengths)), full.index(False)]
+    return [words[i] for i in chosen], [tokenizer.decode(batch[i].tolist()) for i in chosen]
+
+
+def check_what_people_type(made: dict, texts: list[str]) -> None:
+    assert made["inputs"] == ["attention_mask", "input_ids"]
+    assert made["ends"] == [False, False, True]
+    assert made["singles"] == made["batch"] == made["pipeline"] == texts
+    assert made["streamed"] == texts[0]
+    assert max(made["sampled_tokens"]) <= CONTEXT
+    assert made["warnings"] == []
+
+
+def test_what_people_type(exported, expected):
+    prompts, texts = expected
+    check_what_people_type(exported_model.results(str(exported), prompts), texts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["4.50.0", "4.57.3"])
+def test_what_people_type_in_older_versions(exported, expected, tmp_path, version):
+    """In an environment of its own; torch, whose version does not matter, is the one of this environment."""
+    prompts, texts = expected
+    python = tmp_path / "bin/python"
+    install = [python, "-m", "pip", "install", "--quiet", f"transformers=={version}"]
+    for command in ([sys.executable, "-m", "venv", tmp_path], install):
+        subprocess.run(command, check=True, timeout=600)
+    [packages] = tmp_path.glob("lib/python*/site-packages")
+    (packages / "torch.pth").write_text(sysconfig.get_path("purelib"))
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    program = [python, Path(exported_model.__file__), exported, *prompts]
+    done = subprocess.run(
+        program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
+    )
+    check_what_people_type(json.loads(done.stdout), texts)
 
 
 def test_the_model_card(exported):

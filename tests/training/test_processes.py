@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from minlm.errors import MinlmError
-from minlm.progress import log
 from minlm.scripts import train
 from minlm.training.processes import Processes, _place, first_host, joined_processes
 from minlm.training.settings import TrainingSettings
@@ -50,8 +49,6 @@ def folder(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     yield tmp_path
     torch.set_num_threads(threads)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
 
 
 def two_processes(*command: str) -> subprocess.CompletedProcess[str]:

@@ -39,6 +39,7 @@ def as_llama(model: TransformerLM) -> LlamaForCausalLM:
             vocab_size=config["vocab_size"], hidden_size=config["d_model"], intermediate_size=config["d_ff"],
             num_hidden_layers=config["num_layers"], num_attention_heads=config["num_heads"],
             max_position_embeddings=config["context_length"], rms_norm_eps=1e-5, tie_word_embeddings=False,
+            rope_theta=config["rope_theta"],  # transformers 4; version 5 reads the next line
             rope_parameters={"rope_type": "default", "rope_theta": config["rope_theta"]},
         )
     ).eval()  # fmt: skip
