@@ -1,6 +1,7 @@
 """For all tests: two of them run side by side, so each process computes with one thread; and no test is timed."""
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -60,6 +61,14 @@ def ctrl_c():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, handler)
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logging():
+    """Each test finds the logger `minlm` as an import leaves it: the programs configure it for the whole process."""
+    log = logging.getLogger("minlm")
+    log.handlers[:], log.propagate = [], True
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,11 @@ def _run_flags(group: Any) -> None:
     group.add_argument("--log_csv", metavar="FILE", help="write the metrics of each validation to this file")
     group.add_argument("--plot_dir", metavar="DIR", help="draw the training curves into this folder")
     group.add_argument("--state_dir", metavar="DIR", help="for the unfinished run alone (beside the model if absent)")
-    group.add_argument("--resume", metavar="PATH", help="continue from this in-progress checkpoint (or its folder)")
+    group.add_argument(
+        "--resume", nargs="?", const="", metavar="PATH",
+        help="continue from this in-progress checkpoint (or its folder); alone: from this run's own, if there is one, "
+        "which is what happens without the flag too",
+    )  # fmt: skip
     group.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
     group.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads, for all processes here (torch's choice if absent)"
@@ -142,7 +146,7 @@ def _work(arguments: argparse.Namespace) -> None:
                 log_csv=arguments.log_csv,
                 plot_dir=arguments.plot_dir,
                 state_dir=arguments.state_dir,
-                resume=arguments.resume,
+                resume=arguments.resume or None,
                 log_to_wandb=arguments.log_to_wandb,
                 processes=processes,
             )

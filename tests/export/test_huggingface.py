@@ -154,9 +154,7 @@ def test_what_people_type_in_older_versions(exported, expected, tmp_path, versio
     (packages / "torch.pth").write_text(sysconfig.get_path("purelib"))
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     program = [python, Path(exported_model.__file__), exported, *prompts]
-    done = subprocess.run(
-        program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
-    )
+    done = subprocess.run(program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
     check_what_people_type(json.loads(done.stdout), texts)
 
 

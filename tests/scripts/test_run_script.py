@@ -212,15 +212,23 @@ def finished(tmp_path_factory) -> Checkout:
     return checkout
 
 
+AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "train", "sample"]
+
+
 @pytest.mark.parametrize(
     ("flags", "forced", "behind"),
     [
+        (["--overwrite_download"], {"download_tinystories"}, {"mix", *AFTER_MIX}),
+        (["--overwrite_mixed"], {"mix"}, set(AFTER_MIX)),
+        (["--overwrite_tokenizer"], {"count_words"}, {"train_tokenizer", "tokenize", "train", "sample"}),
         (["--overwrite_tokenize"], {"tokenize"}, {"train", "sample"}),
+        (["--overwrite_train"], {"train"}, {"sample"}),
+        (["--overwrite_all"], {"download_tinystories", "mix", *AFTER_MIX}, set()),
         # fetch_book comes when the new catalog is there
         (
             ["--with_ancients", "--overwrite_ancient"],
             {"catalog"},
-            {"selection", "build_ancients", "mix", "count_words", "train_tokenizer", "tokenize", "train", "sample"},
+            {"selection", "build_ancients", "mix", *AFTER_MIX},
         ),
     ],
 )
@@ -230,3 +238,9 @@ def test_what_is_overwritten(finished, words, flags, forced, behind):
     table = output.split("Job stats:")[1].split("\n\n")[0]
     assert set(reason.split(", ")) == forced
     assert set(re.findall(r"^(\w+) +\d+$", table, re.M)) - {"total"} == forced | behind
+
+
+def test_all_settings_together_are_a_run(finished, words):
+    flags = [word for flag, (text, _, _) in GIVEN.items() for word in (f"--{flag}", text)]
+    output = finished.run(*words("--overwrite_train", *flags, "--", "--dry-run"))
+    assert re.search(r"^train +1$", output, re.M)

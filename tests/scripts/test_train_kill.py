@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from minlm.atomic import sha256
-from minlm.progress import log
 from minlm.scripts import train
 from minlm.training.metrics import TIMING
 from minlm.training.trainer import Trainer
@@ -36,8 +35,6 @@ def as_before():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
 
 
 class Run:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from minlm.progress import log
 from minlm.scripts import plot, train
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.checkpoint import load_model
@@ -26,8 +25,6 @@ def quiet():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
 
 
 @pytest.fixture

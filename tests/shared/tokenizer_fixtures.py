@@ -1,6 +1,5 @@
 """Texts, tokenizers and references that several folders of tests use."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -59,12 +58,3 @@ def tiktoken_gpt2(gpt2_files) -> tiktoken.Encoding:
         patch.setitem(os.environ, "TIKTOKEN_CACHE_DIR", "")
         ranks = data_gym_to_mergeable_bpe_ranks(merges, encoder)
     return tiktoken.Encoding("gpt2-files", pat_str=GPT2_PATTERN, mergeable_ranks=ranks, special_tokens={END: 50256})
-
-
-@pytest.fixture
-def restored_logging():
-    """The programs configure the logger `minlm`; other tests expect it as it was."""
-    log = logging.getLogger("minlm")
-    handlers, level, propagate = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.level, log.propagate = handlers, level, propagate

@@ -5,8 +5,6 @@ from published import END
 from minlm.scripts import count_words, tokenize, train_tokenizer
 from minlm.tokenization import BPETokenizer
 
-pytestmark = pytest.mark.usefixtures("restored_logging")
-
 
 def fails(program, argv, capsys) -> str:
     """The one line that a program prints when it fails."""

@@ -1,6 +1,6 @@
 """What people type to use an exported folder. Also a program: the other versions of transformers have no minlm beside.
 
-    python exported_model.py FOLDER PROMPT…    # prints the results as JSON
+python exported_model.py FOLDER PROMPT…    # prints the results as JSON
 """
 
 import json

@@ -50,7 +50,7 @@ def test_a_tokenizer_is_not_trained_on_a_shard():
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, restored_logging):
+def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
