@@ -17,7 +17,7 @@ import torch
 
 from minlm.scripts import generate, tokenize, train, train_tokenizer
 from minlm.tokenization import BPETokenizer
-from minlm.transformer import training
+from minlm.training import run as training
 from minlm.transformer.checkpoint import load_model
 
 ROOT = Path(__file__).parents[2]
