@@ -33,10 +33,10 @@ from minlm.training.evaluation import write_evaluation
 from minlm.training.metrics import write_metrics
 from minlm.training.settings import TrainingSettings
 from minlm.training.state import RunState
+from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import load_model, save_model
-from minlm.transformer.data import open_tokens
 
 URL = "https://example.org/file"
 MODEL = {"vocab_size": 11, "context_length": 4, "d_model": 4, "num_layers": 1, "num_heads": 2, "d_ff": 4}

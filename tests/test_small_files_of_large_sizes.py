@@ -20,9 +20,9 @@ from minlm.reports.corpus import _read_record as read_mixture
 from minlm.tokenization.vocabulary_files import read_vocab
 from minlm.tokenization.word_counts import WordCounts
 from minlm.training.evaluation import read_evaluation
+from minlm.training.tokens import open_tokens
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import load_model, load_tensors, save_model
-from minlm.transformer.data import open_tokens
 
 MODEL = {"vocab_size": 11, "context_length": 4, "d_model": 4, "num_layers": 1, "num_heads": 2, "d_ff": 4}
 MEMORY = 200 << 20  # bytes that all of it together may take

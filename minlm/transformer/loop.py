@@ -32,7 +32,8 @@ class Recipe:
     lr_max: float = 3e-3  # after the warm-up
     lr_min: float = 1.5e-4  # at the end of the cosine
     warmup_iters: int = 80
-    betas: tuple[float, float] = (0.9, 0.98)
+    beta1: float = 0.9
+    beta2: float = 0.98
     weight_decay: float = 0.1
     max_grad_norm: float = 1.0
     eval_interval: int = 320
@@ -42,7 +43,7 @@ class Recipe:
 def train(model: TransformerLM, train_tokens: Tokens, valid_tokens: Tokens, recipe: Recipe) -> float:
     """Train `model` in place, print its progress and return the final validation loss, in nats per token."""
     device, context_length = model.lm_head.weight.device, model.config["context_length"]
-    optimizer = AdamW(model.parameters(), betas=recipe.betas, weight_decay=recipe.weight_decay)
+    optimizer = AdamW(model.parameters(), betas=(recipe.beta1, recipe.beta2), weight_decay=recipe.weight_decay)
     started, loss_sum, steps_summed = time.perf_counter(), 0.0, 0
     valid_loss = math.nan
     for step in range(recipe.steps):
@@ -102,8 +103,7 @@ def main() -> None:
     print(f"{model.num_parameters():,} parameters; guessing blindly costs {math.log(vocab_size):.3f} nats")
     train(model, train_tokens, valid_tokens, recipe)
 
-    training = vars(recipe) | {"betas": list(recipe.betas)}
-    save_model(arguments.checkpoint_path, model, recipe.steps, tokenizer.fingerprint, training)
+    save_model(arguments.checkpoint_path, model, recipe.steps, tokenizer.fingerprint, vars(recipe))
     ids = generate(model, tokenizer.encode("And the king"), 100, temperature=0.7, top_p=0.9, seed=0)
     print(tokenizer.decode(ids.tolist()))
 

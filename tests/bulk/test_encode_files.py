@@ -11,7 +11,8 @@ from published import END
 
 from minlm.bulk.encode_files import encode_files
 from minlm.errors import MinlmError
-from minlm.tokenization import BPETokenizer, scanner
+from minlm.fast.tokenization import scanner
+from minlm.tokenization import BPETokenizer
 
 
 def encode(tokenizer, path, output_dir, dtype=None) -> np.ndarray:
@@ -142,7 +143,9 @@ def test_disk_full_leaves_nothing(trained, bible_file, tmp_path, monkeypatch):
 
 KILLED_HALF_WAY = """
 import os, signal, sys
-from minlm.tokenization import BPETokenizer, fast, text
+from minlm.tokenization import BPETokenizer
+from minlm.fast.tokenization import backend as fast
+from minlm.fast.tokenization import ranges as text
 from minlm.bulk.encode_files import encode_files
 
 text.RANGE_BYTES = 1 << 15

@@ -9,8 +9,9 @@ from published import END
 from minlm.bulk.count_words import count_words
 from minlm.bulk.encode_files import encode_files
 from minlm.errors import MinlmError
+from minlm.fast.tokenization import ranges as text
 from minlm.fast.tokenization.options import Options
-from minlm.tokenization import BPETokenizer, text
+from minlm.tokenization import BPETokenizer
 from minlm.tokenization.pretokenize import find_words
 from minlm.tokenization.train import train_bpe
 

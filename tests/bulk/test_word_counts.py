@@ -7,7 +7,8 @@ from published import END, GPT2_PATTERN
 
 from minlm.bulk.count_words import count_words, count_words_to_file
 from minlm.errors import MinlmError
-from minlm.tokenization import fast, scanner
+from minlm.fast.tokenization import backend as fast
+from minlm.fast.tokenization import scanner
 from minlm.tokenization.word_counts import WordCounts
 
 

@@ -64,7 +64,9 @@ def test_what_is_packed_as_nobody_asked_is_refused(server, tmp_path, encoding):
             receive(server.url)
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"text" * 10_000)[:-20] + b"x" * 20])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"text" * 10_000)[:-20] + b"x" * 20], ids=["no gzip", "damaged"]
+)
 def test_what_cannot_be_unpacked_is_a_clear_error(server, tmp_path, body):
     server.answer = lambda request: Answer(body, headers={"Content-Encoding": "gzip"})
     for receive in (lambda url: download(url, tmp_path / "file"), lambda url: web.fetch(web.make_session(), url)):

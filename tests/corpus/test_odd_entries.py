@@ -4,12 +4,12 @@ import csv
 import json
 
 import pytest
+from gutendex_pages import book, make_catalog, pages, person
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_server import Answer
-from test_gutendex import book, make_catalog, pages, person
 
-from minlm.corpus.entries import parse_json
+from minlm.corpus.entries import parse_foreign_json
 from minlm.corpus.gutendex import choose_texts, read_catalog, write_selection
 from minlm.errors import MinlmError
 
@@ -142,11 +142,11 @@ def test_deep_parts_leave_the_rest_as_it_is(value):
     text = json.dumps({"deep": "HERE", "value": value}, ensure_ascii=False).replace(
         '"HERE"', "[" * 2000 + "]" * 2000, 1
     )
-    parsed = parse_json(text.encode("utf-8", "surrogatepass"))
+    parsed = parse_foreign_json(text.encode("utf-8", "surrogatepass"))
     parsed.pop("deep")
-    assert parsed == {"value": parse_json(json.dumps(value).encode())}
+    assert parsed == {"value": parse_foreign_json(json.dumps(value).encode())}
     with pytest.raises(ValueError, match=r"."):
-        parse_json(text.encode("utf-8", "surrogatepass")[:-2])
+        parse_foreign_json(text.encode("utf-8", "surrogatepass")[:-2])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from published import END, GPT2_PATTERN
 
 from minlm.errors import MinlmError
-from minlm.tokenization import BPETokenizer, bpe, fast, plain, pretokenize
+from minlm.fast.tokenization import backend as fast
+from minlm.tokenization import BPETokenizer, bpe, pretokenize
+from minlm.tokenization import learn_merges as plain
 
 # What the libraries compared with may class differently (newer and older Unicode versions) is left out.
 assigned = st.characters(exclude_categories=["Cs", "Cn", "Co"])

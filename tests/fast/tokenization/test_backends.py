@@ -13,8 +13,13 @@ from published import END
 from minlm.bulk.count_words import count_words, count_words_to_file
 from minlm.bulk.encode_files import encode_files
 from minlm.errors import MinlmError
+from minlm.fast.tokenization import backend as fast
+from minlm.fast.tokenization import options as backends
+from minlm.fast.tokenization import ranges as text
+from minlm.fast.tokenization import scanner
 from minlm.fast.tokenization.options import Options, choose_backend
-from minlm.tokenization import BPETokenizer, backends, fast, plain, scanner, text
+from minlm.tokenization import BPETokenizer
+from minlm.tokenization import learn_merges as plain
 from minlm.tokenization.word_counts import WordCounts
 
 SPECIALS = [END, "<|a|>", "<|a|><|b|>", "<|b|>", "é中", "  "]
