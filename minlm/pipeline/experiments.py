@@ -34,7 +34,7 @@ STAGES = {
 # How the jobs run and not what they make: the same for all runs, and a change re-runs nothing.
 HOW = (
     "training.compile", "training.device", "training.devices", "training.grad_accum_steps",
-    "training.gradient_checkpointing", "training.log_to_wandb", "training.save_interval",
+    "training.gradient_checkpointing", "training.log_to_wandb", "training.reference", "training.save_interval",
 )  # fmt: skip
 
 

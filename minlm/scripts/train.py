@@ -16,7 +16,8 @@ MODEL = (
 )  # fmt: skip
 TRAINING = (
     "batch_size", "total_tokens", "lr_max", "lr_min", "warmup_iters", "weight_decay", "max_grad_norm", "beta1", "beta2",
-    "eps", "seed", "dtype", "compile", "grad_accum_steps", "gradient_checkpointing", "eval_interval", "save_interval",
+    "eps", "seed", "dtype", "compile", "grad_accum_steps", "gradient_checkpointing", "reference",
+    "eval_interval", "save_interval",
 )  # fmt: skip
 
 
@@ -96,6 +97,7 @@ def _training_flags(group: Any) -> None:
         "--grad_accum_steps", type=cli.whole(1, 10**6), default=1, help="parts of a batch computed one after the other"
     )
     group.add_argument("--gradient_checkpointing", action="store_true", help="less memory, about a third slower")
+    group.add_argument("--reference", action="store_true", help="the plain forms of all computations; slower")
     group.add_argument("--eval_interval", type=cli.whole(1, 10**15), default=500, help="steps between two validations")
     group.add_argument(
         "--save_interval", type=cli.whole(1, 10**15), default=500, help="steps between two in-progress checkpoints"
@@ -120,9 +122,11 @@ def _run_flags(group: Any) -> None:
 
 
 def _work(arguments: argparse.Namespace) -> None:
+    from minlm.atomic import check_writable
     from minlm.errors import MinlmError
+    from minlm.fast.memory import keep_freed_memory
     from minlm.progress import log
-    from minlm.training.device import keep_freed_memory, set_threads
+    from minlm.training.device import set_threads
     from minlm.training.processes import joined_processes
     from minlm.training.run import train
     from minlm.training.settings import TrainingSettings
@@ -132,10 +136,13 @@ def _work(arguments: argparse.Namespace) -> None:
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
     settings = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
     set_threads(arguments.threads)
-    keep_freed_memory()
+    if not settings.reference:
+        keep_freed_memory()
+    if arguments.plot_dir:
+        check_writable(f"{arguments.plot_dir}/loss_vs_iter.png")
     try:
         with joined_processes(arguments.device) as (processes, device):
-            train(
+            rows = train(
                 {name: getattr(arguments, name) for name in MODEL},
                 settings,
                 arguments.train_tokens,
@@ -144,12 +151,15 @@ def _work(arguments: argparse.Namespace) -> None:
                 tokenizer=_tokenizer(arguments),
                 device=device,
                 log_csv=arguments.log_csv,
-                plot_dir=arguments.plot_dir,
                 state_dir=arguments.state_dir,
                 resume=arguments.resume or None,
                 log_to_wandb=arguments.log_to_wandb,
                 processes=processes,
             )
+            if arguments.plot_dir and processes.is_first:
+                from minlm.reports.plots import draw_plots  # matplotlib takes a second to import
+
+                draw_plots(rows, arguments.plot_dir)
     except Interrupted as interruption:
         log.info("nlm-train: stopped, the state is saved; the same command goes on from here.")
         sys.exit(128 + interruption.signal_number)

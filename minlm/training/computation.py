@@ -4,15 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from minlm.errors import MinlmError
-from minlm.fast.transformer.model import LanguageModelLoss
-from minlm.progress import log
-from minlm.training.device import (
-    DTYPES,
+from minlm.fast.transformer.compiling import (
+    LanguageModelLoss,
     missing_for_compiling,
     resolve_compile,
-    resolve_dtype,
     why_compiling_failed,
 )
+from minlm.progress import log
+from minlm.training.device import DTYPES, resolve_dtype
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
 
@@ -37,8 +36,9 @@ class Computation:
 
     def __init__(self, settings: TrainingSettings, device: torch.device, flops: float):
         self.settings, self.device = settings, device
-        self.dtype = resolve_dtype(settings.dtype, device)
-        self.compiled = resolve_compile(settings.compile, device, flops)
+        automatic_dtype = "float32" if settings.reference else "auto"
+        self.dtype = resolve_dtype(automatic_dtype if settings.dtype == "auto" else settings.dtype, device)
+        self.compiled = not settings.reference and resolve_compile(settings.compile, device, flops)
         self._before: dict[str, str] = {}  # the `record` of the run so far, when it is continued
         self._tried = False
 
@@ -64,9 +64,9 @@ class Computation:
         self._before = before
         last = {name: value.split(THEN)[-1] for name, value in before.items()}
         if last["device"] == self.device.type:  # another kind of device gives other numbers anyway
-            if self.settings.dtype == "auto":
+            if self.settings.dtype == "auto" and not self.settings.reference:
                 self.dtype = DTYPES[last["dtype"]]
-            if self.settings.compile == "auto":
+            if self.settings.compile == "auto" and not self.settings.reference:
                 self.compiled = last["compile"] == "on"
         changes = [f"{name} {now} instead of {last[name]}" for name, now in self._now().items() if now != last[name]]
         if changes:

@@ -1,13 +1,7 @@
-"""Where the model runs: the device, threads and memory, the precision, and whether it is compiled."""
+"""Where and how the model runs: the device, its CPU threads, and the precision of matrix products."""
 
-import ctypes
-import importlib.util
-import math
 import os
-import shutil
-import sysconfig
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 
@@ -15,10 +9,6 @@ from minlm.cores import available_cores, usable_threads
 from minlm.errors import MinlmError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-
-# Floating-point operations of a run from which on torch.compile pays: what such a device does in a few minutes.
-WORTH_COMPILING = {"cpu": 8e13, "cuda": 5e15}
 
 
 def resolve_device(name: str | None = None) -> torch.device:
@@ -85,55 +75,3 @@ def autocast(device: torch.device, dtype: str | torch.dtype) -> AbstractContextM
     if resolved == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, resolved)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next tensors; with another C library this does nothing.
-
-    By default large tensors get fresh pages from the kernel each time, which then fills them with zeros: up to a
-    quarter of the time of a small model's training step on a CPU.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "gnu_get_libc_version"):
-        libc.mallopt(M_MMAP_MAX, 0)  # everything from the heap, …
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # … which keeps up to 2 GB at its end
-
-
-def resolve_compile(choice: str, device: torch.device, flops: float) -> bool:
-    """Whether to train with torch.compile: "on", "off" or "auto", which compiles when the run is long enough.
-
-    The answer to "auto" is a function of the run and the kind of device alone: threads, processes, what is installed
-    and measurements do not count, so that a run that is made again computes the same numbers.
-
-    Args:
-        choice: see above.
-        device: of the model.
-        flops: floating-point operations of the whole run.
-
-    Raises:
-        MinlmError: another choice; or "on", and a compiler is missing.
-    """
-    if choice not in ("auto", "on", "off"):
-        raise MinlmError(f"compile {choice}: choose auto, on or off.")
-    if choice == "on" and (missing := missing_for_compiling(device)):
-        raise MinlmError(f"compile on: torch.compile needs {missing}. Install it, or choose compile auto or off.")
-    return choice == "on" or (choice == "auto" and flops > WORTH_COMPILING.get(device.type, math.inf))
-
-
-def missing_for_compiling(device: torch.device) -> str:
-    """What torch.compile needs and this machine lacks, or ""."""
-    if not shutil.which(os.environ.get("CXX", "g++")) and not shutil.which("clang++"):
-        return "a C++ compiler such as g++"
-    if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        return "Python's header files (the package python3-dev)"
-    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        return "the package triton"
-    return ""
-
-
-def why_compiling_failed(error: Exception) -> str:
-    """The first line of what torch.compile says, with the compiler's own first error; at most 300 characters."""
-    error = getattr(error, "inner_exception", error)  # torch's wrapper of what the compiler raised
-    lines = [line.strip() for line in f"{type(error).__name__}: {error}".splitlines()]
-    of_compiler = next((f" ({line})" for line in lines[1:] if "error:" in line), "")
-    return f"{lines[0]}{of_compiler}"[:300]

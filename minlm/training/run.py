@@ -35,7 +35,6 @@ def train(
     tokenizer: BPETokenizer | None = None,
     device: torch.device | str = "cpu",
     log_csv: str | Path | None = None,
-    plot_dir: str | Path | None = None,
     state_dir: str | Path | None = None,
     resume: str | Path | None = None,
     log_to_wandb: bool = False,
@@ -51,7 +50,6 @@ def train(
         tokenizer: of the tokens; puts its fingerprint into the model and bits per byte into the metrics.
         device: where the model is trained.
         log_csv: the finished metrics.
-        plot_dir: folder of the pictures, see `plots.draw_plots`.
         state_dir: folder of the unfinished run and of nothing else; `.NAME.in_progress` beside the model if not given.
         resume: continue from this in-progress checkpoint (or the one in this folder), not from that in `state_dir`.
         log_to_wandb: send the metrics to Weights & Biases too.
@@ -71,7 +69,7 @@ def train(
         require_wandb()
     state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
     if processes.is_first:
-        _check_outputs([path, log_csv, Path(plot_dir) / "loss_vs_iter.png" if plot_dir else None], state_folder)
+        _check_outputs([path, log_csv], state_folder)
     train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
     valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
     valid_bytes = None
@@ -98,7 +96,8 @@ def train(
             rows = saved["finished"]
             log.info(f"this training had finished: {path} is back, from {finished.folder}/")
             if state is not None:
-                _write_about(rows, log_csv, plot_dir)
+                if log_csv is not None:
+                    write_metrics(log_csv, rows)
                 state.finish()
             return rows
         make_trainer = functools.partial(
@@ -122,7 +121,8 @@ def train(
         computed = trainer.how.record()
         training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # not "auto"
         save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
-        _write_about(rows, log_csv, plot_dir)
+        if log_csv is not None:
+            write_metrics(log_csv, rows)
         if in_workflow:
             finished.keep(rows)
         state.finish()
@@ -133,15 +133,6 @@ def train(
         f"{trainer.elapsed():.0f} s"
     )
     return rows
-
-
-def _write_about(rows: list[Row], log_csv: str | Path | None, plot_dir: str | Path | None) -> None:
-    if log_csv is not None:
-        write_metrics(log_csv, rows)
-    if plot_dir is not None:
-        from minlm.reports.plots import draw_plots  # matplotlib takes a second to import
-
-        draw_plots(rows, plot_dir)
 
 
 def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> None:

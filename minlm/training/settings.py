@@ -7,7 +7,7 @@ from typing import Any
 
 from minlm.errors import MinlmError
 
-HOW = ("compile", "grad_accum_steps", "gradient_checkpointing", "save_interval")  # not what
+HOW = ("compile", "grad_accum_steps", "gradient_checkpointing", "reference", "save_interval")  # not what
 
 
 @dataclass(kw_only=True)
@@ -37,6 +37,7 @@ class TrainingSettings:
     grad_accum_steps: int = 1
     gradient_checkpointing: bool = False
     save_interval: int = 500
+    reference: bool = False
 
     def steps(self, context_length: int) -> int:
         """Number of steps.

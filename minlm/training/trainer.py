@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
+from minlm import transformer as plain
 from minlm.errors import MinlmError
-from minlm.fast.transformer import AdamW, TransformerLM, gradient_clipping
-from minlm.fast.transformer.model import LanguageModelLoss, training_flops_per_token
+from minlm.fast import transformer as fast
+from minlm.fast.transformer.compiling import LanguageModelLoss, training_flops_per_token
 from minlm.progress import Progress, log
 from minlm.reading import reading
 from minlm.training.computation import Computation
@@ -75,10 +76,13 @@ class Trainer:
                 f"{settings.grad_accum_steps} grad_accum_steps equal parts. Change one of them."
             )
 
+        # The door between what a model is and how it is fast: both forms have the same names.
+        form: Any = plain if settings.reference else fast
         torch.manual_seed(settings.seed)
-        self.model = TransformerLM(**model_config).to(device)
-        self.model.gradient_checkpointing = settings.gradient_checkpointing
-        self.optimizer = AdamW(
+        self.model: plain.TransformerLM = form.TransformerLM(**model_config).to(device)
+        self.model.gradient_checkpointing = settings.gradient_checkpointing  # the plain form ignores it
+        self.clip_gradients = form.gradient_clipping
+        self.optimizer: torch.optim.Optimizer = form.AdamW(
             self.model.parameters(),
             lr=settings.lr_max,
             betas=(settings.beta1, settings.beta2),
@@ -190,7 +194,7 @@ class Trainer:
                     part_loss = self.how.loss(self.loss, inputs, targets, self.processes) / settings.grad_accum_steps
                 part_loss.backward()
             loss += part_loss.detach()
-        grad_norm = gradient_clipping(self.model.parameters(), settings.max_grad_norm)
+        grad_norm = self.clip_gradients(self.model.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.unseen.append(torch.stack((loss, grad_norm)))

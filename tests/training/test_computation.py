@@ -15,9 +15,9 @@ from small_runs import make_settings, result, run, stop_after
 from torch._dynamo.backends.common import aot_autograd
 
 from minlm.errors import MinlmError
+from minlm.fast.transformer.compiling import resolve_compile
 from minlm.fast.transformer.loss import _compiled
 from minlm.training.computation import Computation
-from minlm.training.device import resolve_compile
 from minlm.training.processes import Processes
 from minlm.training.signals import Interrupted
 from minlm.transformer.checkpoint import load_model, load_tensors, save_tensors
@@ -37,7 +37,7 @@ def fails(*arguments):
 @pytest.fixture
 def compiler(monkeypatch):
     """A torch.compile that does nothing, for runs of any length; `compiler("forward")` or ("backward") breaks it."""
-    monkeypatch.setattr("minlm.training.device.WORTH_COMPILING", {"cpu": 1.0})
+    monkeypatch.setattr("minlm.fast.transformer.compiling.WORTH_COMPILING", {"cpu": 1.0})
     monkeypatch.setattr("minlm.training.computation.missing_for_compiling", lambda device: "")
     backend = aot_autograd(fw_compiler=lambda graph, inputs: make_boxed_func(graph.forward), bw_compiler=fails)
     ways = {

@@ -4,14 +4,9 @@ import pytest
 import torch
 
 from minlm.errors import MinlmError
-from minlm.training.device import (
-    autocast,
-    keep_freed_memory,
-    resolve_compile,
-    resolve_device,
-    resolve_dtype,
-    set_threads,
-)
+from minlm.fast.memory import keep_freed_memory
+from minlm.fast.transformer.compiling import resolve_compile
+from minlm.training.device import autocast, resolve_device, resolve_dtype, set_threads
 
 
 def test_a_device_is_found():

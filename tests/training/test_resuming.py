@@ -295,7 +295,7 @@ def test_what_others_put_into_the_state_dir_meanwhile_stays(folder, monkeypatch,
     assert [path.name for path in (folder / "mine").iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("output", ["log_csv", "plot_dir", "checkpoint_path"])
+@pytest.mark.parametrize("output", ["log_csv", "checkpoint_path"])
 def test_no_output_in_the_folder_that_is_removed(folder, output):
     inside = folder / "results/metrics.csv"
     given = (

@@ -8,7 +8,7 @@ import torch
 from small_runs import MODEL, TOKENIZER, make_settings, run
 
 from minlm.errors import MinlmError
-from minlm.fast.transformer.model import LanguageModelLoss
+from minlm.fast.transformer.compiling import LanguageModelLoss
 from minlm.training.evaluation import validation_loss
 from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
@@ -68,7 +68,7 @@ def test_a_spoiled_run_stops_with_the_step_and_keeps_the_last_good_state(folder,
         monkeypatch.setattr(LanguageModelLoss, "forward", spoiled)
     else:
         original = gradient_clipping
-        monkeypatch.setattr("minlm.training.trainer.gradient_clipping", spoiled)
+        monkeypatch.setattr("minlm.fast.transformer.gradient_clipping", spoiled)
     with pytest.raises(MinlmError, match=r"at step 23\. The last good state is .*checkpoint\.pt.*lower lr_max"):
         run(folder)
     assert load_tensors(folder / ".model.pt.in_progress/checkpoint.pt")["iteration"] == 20
@@ -104,7 +104,7 @@ def test_a_tokenizer_that_does_not_fit(folder):
         run(folder, model=MODEL | {"vocab_size": 13}, tokenizer=TOKENIZER)
 
 
-@pytest.mark.parametrize("output", ["log_csv", "state_dir", "plot_dir"])
+@pytest.mark.parametrize("output", ["log_csv", "state_dir"])
 def test_outputs_that_cannot_be_written_are_found_before_training(folder, output, monkeypatch):
     monkeypatch.setattr(Trainer, "run", lambda self: pytest.fail("training began"))
     with pytest.raises((MinlmError, OSError)) as error:

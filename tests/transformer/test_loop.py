@@ -1,6 +1,5 @@
 """The plain training loop: it learns, and the trainer of the workflow takes the same steps."""
 
-import runpy
 import sys
 from dataclasses import asdict
 
@@ -11,7 +10,7 @@ import torch
 from minlm.tokenization import BPETokenizer
 from minlm.training.settings import TrainingSettings
 from minlm.training.trainer import Trainer
-from minlm.transformer import TransformerLM
+from minlm.transformer import TransformerLM, loop
 from minlm.transformer.loop import Recipe, train, validation_loss
 
 SHAPE = {"vocab_size": 13, "context_length": 16, "d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 64}
@@ -60,7 +59,7 @@ def test_the_loop_runs_by_itself(tmp_path, monkeypatch, capsys):
     }  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["loop", *(f"--{name}={value}" for name, value in flags.items())])
-    runpy.run_module("minlm.transformer.loop", run_name="__main__")
+    loop.main()
     assert "And the king" in capsys.readouterr().out
     from minlm.generation.load import load_with_tokenizer
 

@@ -52,7 +52,7 @@ DELAY = ANCIENTS["request_delay"]
 DEVICE = flags(TRAINING, "device")
 WANDB = flags(TRAINING, "log_to_wandb")
 SAVING = flags(TRAINING, "save_interval")
-COMPUTING = flags(TRAINING, "compile", "grad_accum_steps", "gradient_checkpointing")
+COMPUTING = flags(TRAINING, "compile", "grad_accum_steps", "gradient_checkpointing", "reference")
 PYTHON = "python"
 if TRAINING["devices"] > 1:  # torchrun starts the processes
     PYTHON += f" -m torch.distributed.run --standalone --nproc-per-node {TRAINING['devices']}"

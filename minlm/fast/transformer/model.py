@@ -1,10 +1,9 @@
-"""The model with fast attention, a loss in chunks, recomputed activations and torch.compile."""
+"""The model with fast attention, a loss in chunks and recomputed activations."""
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch._functorch import config as functorch_config
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from minlm.fast.transformer.attention import MultiHeadSelfAttention
@@ -12,15 +11,6 @@ from minlm.fast.transformer.loss import linear_cross_entropy
 from minlm.transformer import attention, model
 from minlm.transformer.attention import KeyValueCache
 from minlm.transformer.checks import check_length
-
-# torch.compile keeps some of what it could compute again from its neighbors, because a GPU would have to wait for it.
-KEEP_LESS = {
-    "ban_recompute_used_far_apart": False,
-    "ban_recompute_long_fusible_chains": False,
-    "ban_recompute_materialized_backward": False,
-}
-# The backward pass is compiled with the first forward pass, so that all that can fail fails there (torch >= 2.8).
-AT_ONCE = {name: True for name in ("force_non_lazy_backward_lowering",) if hasattr(functorch_config, name)}
 
 
 class TransformerLM(model.TransformerLM):
@@ -70,36 +60,3 @@ class TransformerLM(model.TransformerLM):
             else:
                 x = layer(x, mask, None if cache is None else cache.layers[index])
         return self.ln_final(x)
-
-
-class LanguageModelLoss(nn.Module):
-    """`TransformerLM.loss` as a module, which is what DistributedDataParallel wraps; perhaps compiled."""
-
-    def __init__(self, model: model.TransformerLM, compiled: bool = False):
-        super().__init__()
-        self.model = model
-        self.transform = torch.compile(model.transform) if compiled and isinstance(model, TransformerLM) else None
-
-    def stop_compiling(self) -> None:
-        """From now on compute without torch.compile."""
-        self.transform = None
-
-    def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
-        """Ids and targets (batch, seq) → mean nats per token."""
-        if self.transform is None or not isinstance(self.model, TransformerLM):
-            return self.model.loss(token_ids, targets)
-        # The embeddings stay out of what is compiled: torch.compile adds their gradients up one by one.
-        x, mask = self.model.token_embeddings(token_ids), self.model.mask(token_ids.shape[-1])
-        with functorch_config.patch(AT_ONCE | KEEP_LESS if x.device.type == "cpu" else AT_ONCE):
-            hidden = self.transform(x, mask)
-        return linear_cross_entropy(hidden, self.model.lm_head.weight, targets, compiled=True)
-
-
-def training_flops_per_token(model: model.TransformerLM) -> int:
-    """Floating-point operations of training on one token, forward and backward (Chowdhery et al. 2022, appendix B).
-
-    6 for each weight of a matrix product and 12 · num_layers · d_model · context_length for attention.
-    """
-    config = model.config
-    weights = model.num_parameters() - model.token_embeddings.weight.numel()  # looking up an embedding costs nothing
-    return 6 * weights + 12 * config["num_layers"] * config["d_model"] * config["context_length"]

@@ -20,6 +20,11 @@ class AdamW(optim.AdamW):
         for group in self.param_groups:
             group["fused"] = True  # tells load_state_dict that the steps belong on the parameters' device
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As in torch, also for a state of the plain form."""
+        groups = [{**group, "fused": True} for group in state_dict["param_groups"]]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
     def update(self, params: list[Tensor], group: dict[str, Any]) -> None:
         """As in the plain form."""
         if not params:

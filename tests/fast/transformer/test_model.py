@@ -6,7 +6,7 @@ import torch
 from minlm import transformer as plain
 from minlm.errors import MinlmError
 from minlm.fast import transformer as fast
-from minlm.fast.transformer.model import LanguageModelLoss
+from minlm.fast.transformer.compiling import LanguageModelLoss
 from minlm.transformer import cross_entropy_loss
 
 SHAPE = {"vocab_size": 61, "context_length": 24, "d_model": 32, "num_layers": 3, "num_heads": 4, "d_ff": 40}
