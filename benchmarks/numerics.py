@@ -40,7 +40,7 @@ def losses(tokens: np.ndarray, vocab_size: int, steps: int, plain: bool = False,
     trainer.settings.seed = seed  # of the batches alone: the model has its weights
     for _ in range(steps):
         trainer.train_step()
-    return [loss.item() for loss, _ in trainer.unseen]
+    return [loss.item() for loss, _ in trainer.unread]
 
 
 class _PlainLoss(torch.nn.Module):

@@ -160,8 +160,8 @@ def minlm_step(name: str, shape: dict[str, int], batch: int, device: torch.devic
 
     def step() -> Tensor:
         trainer.train_step()
-        if len(trainer.unseen) == 10:
-            trainer.look()
+        if len(trainer.unread) == 10:
+            trainer.read_losses()
         return trainer.model.lm_head.weight
 
     return step

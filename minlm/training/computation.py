@@ -1,4 +1,4 @@
-"""How a run is computed, which its rounding depends on: the kind of device, the precision, whether it is compiled."""
+"""How a run is computed: kind of device, precision, compilation. Its rounding depends on them."""
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,10 @@ THEN = ", then "
 
 
 class Computation:
-    """What "auto" of the settings means for one run, and what became of it.
+    """What "auto" means for one run, and what the run really used.
 
     Args:
-        settings: `dtype` and `compile` are read.
+        settings: `dtype`, `compile` and `reference` are used.
         device: of the model.
         flops: floating-point operations of the whole run.
 
@@ -46,7 +46,7 @@ class Computation:
         return f"{self._now()['dtype']}, {'compiled' if self.compiled else 'not compiled'}"
 
     def record(self) -> dict[str, str]:
-        """Plain values for a state or a model: device, dtype, compile (on or off); "x, then y" where one changed."""
+        """Device, dtype and compile (on or off) for a state or a model; "x, then y" if one has changed."""
         values = {}
         for name, now in self._now().items():
             before = self._before.get(name, now)
@@ -54,31 +54,31 @@ class Computation:
         return values
 
     def continue_from(self, before: dict[str, str] | None) -> None:
-        """Choose for "auto" what an interrupted run was computed with, whose `record` is given.
+        """Resolve "auto" to what an interrupted run used, given its `record`.
 
-        What is different all the same (an explicit setting, another kind of device) is said. States of earlier versions
-        have no record.
+        Logs any difference that remains (an explicit setting, another kind of device). States of earlier versions have
+        no record.
         """
         if before is None:
             return
         self._before = before
         last = {name: value.split(THEN)[-1] for name, value in before.items()}
-        if last["device"] == self.device.type:  # another kind of device gives other numbers anyway
+        if last["device"] == self.device.type:  # on another kind of device the numbers differ anyway
             if self.settings.dtype == "auto" and not self.settings.reference:
                 self.dtype = DTYPES[last["dtype"]]
             if self.settings.compile == "auto" and not self.settings.reference:
                 self.compiled = last["compile"] == "on"
         changes = [f"{name} {now} instead of {last[name]}" for name, now in self._now().items() if now != last[name]]
         if changes:
-            log.info(f"from here on with other rounding: {', '.join(changes)}")
+            log.info(f"from here on, rounding differs: {', '.join(changes)}")
 
     def loss(self, module: nn.Module, inputs: Tensor, targets: Tensor, processes: Processes) -> Tensor:
-        """What `module`, a `LanguageModelLoss` or one that holds it, gives.
+        """Call `module`, a `LanguageModelLoss` or a wrapper of one.
 
-        The first call compiles. If that fails in any of the processes, all go on without, with one warning.
+        The first call compiles. If that fails in any process, all continue uncompiled, with one warning.
 
         Raises:
-            MinlmError: it fails, and the settings insist on it.
+            MinlmError: compilation fails, and `compile` is "on".
         """
         if self._tried or not self.compiled:
             loss: Tensor = module(inputs, targets)
@@ -88,7 +88,7 @@ class Computation:
         if not why:
             try:
                 result = module(inputs, targets)
-            except Exception as error:  # of any kind: what is not the compiler's fault comes again without it
+            except Exception as error:  # any: an error that is not the compiler's comes again without it
                 why = why_compiling_failed(error)
         if not processes.any(bool(why)) and result is not None:
             return result

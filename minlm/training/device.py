@@ -12,7 +12,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def resolve_device(name: str | None = None) -> torch.device:
-    """The device called `name` (cpu, cuda, cuda:1, mps); without a name, the best there is.
+    """The device called `name` (cpu, cuda, cuda:1, mps); without a name, a GPU if there is one.
 
     Raises:
         MinlmError: this machine has no such device.
@@ -22,7 +22,7 @@ def resolve_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        device = torch.device("meta")  # not a device of torch's: refused below
+        device = torch.device("meta")  # torch has no such device: refused below
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
@@ -36,14 +36,14 @@ def resolve_device(name: str | None = None) -> torch.device:
 
 
 def set_threads(count: int | None = None) -> None:
-    """Let torch use `count` CPU threads, or as many as it would choose itself, but no more than there are cores.
+    """Let torch use `count` CPU threads (default: torch's choice), but no more than there are cores.
 
-    Processes of `torchrun` share them; those of `srun` are given cores of their own by Slurm.
+    Processes started by `torchrun` share them. Slurm gives each process of `srun` its own cores.
     """
     if count is not None and count < 1:
         raise MinlmError(f"--threads must be at least 1, not {count}.")
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    if count is None:  # torch knows the affinity, but not a container's quota; torchrun gives each process a number
+    if count is None:  # torch knows the affinity but not a container's quota
         threads = min(torch.get_num_threads(), available_cores() // processes)
     else:
         threads = usable_threads(count) // processes
@@ -51,10 +51,10 @@ def set_threads(count: int | None = None) -> None:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision of matrix products: "float32", "bfloat16", or "auto".
+    """The precision of matrix products: "float32", "bfloat16" or "auto".
 
-    "auto" is bfloat16 where the hardware multiplies it faster (CUDA since Ampere, CPUs with AVX512-BF16 or AMX),
-    float32 elsewhere. Weights are float32 in any case.
+    "auto" is bfloat16 where the hardware multiplies it faster (CUDA since Ampere, CPUs with AVX512-BF16 or AMX) and
+    float32 elsewhere. Weights are always float32.
     """
     if name != "auto":
         if name not in DTYPES:
@@ -70,7 +70,7 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, dtype: str | torch.dtype) -> AbstractContextManager[object]:
-    """Within it matrix products run in `dtype` ("auto", see `resolve_dtype`), the rest in float32."""
+    """A context in which matrix products run in `dtype` (see `resolve_dtype`), the rest in float32."""
     resolved = resolve_dtype(dtype, device) if isinstance(dtype, str) else dtype
     if resolved == torch.float32:
         return nullcontext()

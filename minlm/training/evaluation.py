@@ -1,4 +1,4 @@
-"""How good a model is, on text it has not seen."""
+"""How well a model predicts text that it has not been trained on."""
 
 import bz2
 import itertools
@@ -37,11 +37,11 @@ def validation_loss(
 ) -> float:
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
-    Deterministic, and every token but the first counts once. `dtype` is the precision of matrix products,
-    see `device.autocast`; the sum is in float64, on the CPU. Several processes share the windows.
+    Every token but the first counts once. `dtype` is the precision of matrix products, see `device.autocast`; the sum
+    is computed in float64 on the CPU. Several processes share the windows.
     """
     processes = processes or Processes()
-    losses, counts = [], []  # of each batch; read at the end, so that nothing waits for the device in between
+    losses, counts = [], []  # of each batch, read at the end so that nothing waits for the device before
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
@@ -66,24 +66,23 @@ def evaluate(
     dtype: str | torch.dtype = "float32",
     iteration: int | None = None,
 ) -> dict[str, Any]:
-    """Loss, perplexity and bits per byte of the model, with two compressors on the same text for scale.
+    """Loss, perplexity and bits per byte of a model, and what two compressors need for the same text.
 
-    Bits per byte divides the nats of all predicted tokens by the bytes of their text, so models with different
-    vocabularies compare. Special tokens cost nats but stand for no bytes of text.
+    Bits per byte divides the loss of all predicted tokens by the bytes of their text, so models with different
+    vocabularies can be compared. Special tokens add to the loss but not to the bytes.
 
     Args:
         model: on `device`.
         tokens: the validation set.
-        tokenizer: the one that made the tokens; gives their bytes.
+        tokenizer: made the tokens.
         text_path: the validation text, for the compressors.
         batch_size: windows at a time.
-        device: where the model is.
+        device: of the model.
         dtype: precision of matrix products, see `device.autocast`.
         iteration: training step of the model, copied into the result.
 
     Raises:
-        MinlmError: the text is missing or empty, the predicted tokens stand for no text at all, or the loss is not
-            finite.
+        MinlmError: the text is missing or empty, the tokens are all special, or the loss is not finite.
     """
     if batch_size < 1:
         raise MinlmError(f"the batch size must be at least 1, not {batch_size}.")
@@ -94,7 +93,7 @@ def evaluate(
     predicted = len(tokens) - 1
     num_bytes = text_bytes(tokens, tokenizer)
     if num_bytes == 0:
-        raise MinlmError("the validation tokens stand for no text, only special tokens; check the tokens file.")
+        raise MinlmError("the validation tokens are all special tokens, so there is no text; check the tokens file.")
     nats = validation_loss(model, tokens, model.config["context_length"], batch_size, device, dtype)
     if not math.isfinite(nats):
         raise MinlmError(f"the model's loss on these tokens is {nats}. Train it again, with a lower lr_max.")
@@ -118,7 +117,7 @@ def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
 
 
 def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[str, Any]:
-    """What `write_evaluation` wrote; the figures in `names` and those of the compressors are finite numbers.
+    """Read what `write_evaluation` wrote; the figures in `names` and the compressors' are checked.
 
     Raises:
         MinlmError: it is missing, damaged, or lacks a figure.
@@ -133,10 +132,10 @@ def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[
 
 
 def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
-    """How many bytes of text all tokens but the first stand for; special tokens stand for none.
+    """The number of bytes of text in all tokens but the first; special tokens have none.
 
     Raises:
-        MinlmError: an id is none of the tokenizer's.
+        MinlmError: the tokenizer lacks an id.
     """
     special = {token.encode() for token in tokenizer.special_tokens}
     bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
@@ -151,7 +150,7 @@ def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
 
 
 def compressed_bits_per_byte(path: str | Path, make_compressor: Callable[[], Any]) -> float:
-    """Bits that a compressor of the standard library, at its default setting, spends per byte of a file."""
+    """Bits per byte of a file, compressed by the standard library with its default settings."""
     compressor = make_compressor()
     path = Path(path)
     read = written = 0

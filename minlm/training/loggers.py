@@ -1,4 +1,4 @@
-"""Weights & Biases, for those who installed it."""
+"""Weights & Biases, if it is installed."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ from minlm.errors import MinlmError
 
 
 def require_wandb() -> None:
-    """Say before any work begins that the package is missing.
+    """Check, before any work begins, that the package is installed.
 
     Raises:
-        MinlmError: it is.
+        MinlmError: it is not.
     """
     if importlib.util.find_spec("wandb") is None:
         raise MinlmError("--log_to_wandb needs the package wandb. Install it with: pip install -e .[viz]")
@@ -20,7 +20,7 @@ def require_wandb() -> None:
 
 @contextmanager
 def wandb_logger(config: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A W&B run (project "minlm") for as long as the block; yields a function that logs one row of the metrics."""
+    """A W&B run (project "minlm") that ends with the block; yields a function that logs one row of the metrics."""
     import wandb
 
     with wandb.init(project="minlm", config=config) as run:

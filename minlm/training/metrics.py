@@ -1,4 +1,4 @@
-"""metrics.csv: one row for each validation."""
+"""metrics.csv: a row for each validation."""
 
 import csv
 import time
@@ -12,13 +12,13 @@ COLUMNS = (
     "timestamp", "iter", "lr", "train_loss", "val_loss", "elapsed_s", "tokens_seen", "tokens_per_s",
     "grad_norm", "val_bits_per_byte",
 )  # fmt: skip
-TIMING = ("timestamp", "elapsed_s", "tokens_per_s")  # differ between runs that are otherwise the same
+TIMING = ("timestamp", "elapsed_s", "tokens_per_s")  # columns that differ between otherwise identical runs
 
 Row = dict[str, Any]
 
 
 def now() -> str:
-    """This moment in UTC, ISO 8601, to the second."""
+    """The current time in UTC, ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

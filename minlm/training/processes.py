@@ -1,7 +1,7 @@
-"""Several processes that train one model together, started by `torchrun` or `srun`; all communication is torch's.
+"""Several processes that train one model together, started by `torchrun` or `srun`.
 
-Each process computes the gradient of its share of every batch, DistributedDataParallel averages them, and all take
-the same step. The first process alone writes, reads states and speaks.
+Each process computes the gradient of its share of every batch, torch's DistributedDataParallel averages the gradients,
+and all take the same step. Only the first process reads and writes files and logs.
 """
 
 import os
@@ -22,11 +22,11 @@ T = TypeVar("T")
 
 
 class Processes:
-    """This process among those that train together; by default it is alone.
+    """This process and the others that train with it; by default there are none.
 
     Args:
-        rank: its number, from 0.
-        count: how many there are.
+        rank: number of this process, from 0.
+        count: number of processes.
     """
 
     def __init__(self, rank: int = 0, count: int = 1):
@@ -34,37 +34,37 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that reads and writes files and logs."""
         return self.rank == 0
 
     def share_gradients(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """The module, with gradients averaged over all processes in every backward pass."""
+        """Wrap the module so that each backward pass averages the gradients over all processes."""
         if self.count == 1:
             return module
         devices = [device] if device.type == "cuda" else None
         return DistributedDataParallel(module, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def without_sharing(self, module: nn.Module) -> AbstractContextManager[Any]:
-        """Within it gradients gather in this process alone, for all but the last part of a batch."""
+        """A context in which gradients add up in this process only: for all but the last part of a batch."""
         return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum of the processes' tensors."""
+        """The sum of the tensors of all processes."""
         if self.count > 1:
             values = values.clone()
             dist.all_reduce(values)
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any of the processes. Costs a message on the CPUs; the devices need not wait."""
+        """Whether the flag is true in any process. Costs a message between CPUs; no device waits."""
         return flag if self.count == 1 else bool(self.sum(torch.tensor(float(flag))) > 0)
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """What `work` returns in the first process, which alone calls it.
+        """Call `work` in the first process and return its result in all.
 
         Raises:
-            MinlmError: `work` raised it, in the first process.
-            SystemExit: in all others then.
+            MinlmError: `work` raised it; in the first process.
+            SystemExit: `work` raised an error; in the other processes.
         """
         if self.count == 1:
             return work()
@@ -85,16 +85,16 @@ class Processes:
 
 @contextmanager
 def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the processes that `torchrun` or `srun` started beside this one, if it was started so.
+    """Join the processes that `torchrun` or `srun` has started; without these, this process is alone.
 
     Args:
-        device_name: see `device.resolve_device`; without a number, each process on a machine takes a GPU of its own.
+        device_name: see `device.resolve_device`; without a number, each process on a machine takes its own GPU.
 
     Yields:
-        the processes, and this one's device.
+        The processes and the device of this one.
 
     Raises:
-        MinlmError: there is no such device, or it is an Apple GPU and there are several processes.
+        MinlmError: there is no such device, or several processes would share an Apple GPU.
     """
     place = _place(os.environ)
     if place is None:
@@ -117,7 +117,7 @@ def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes
 def _place(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
     """Rank, number of processes and rank on this machine, or None for a process on its own.
 
-    `torchrun` says where the first process listens, `srun` does not: that is then the first machine of the step.
+    `torchrun` sets the address at which the first process listens. `srun` does not: it is the step's first machine.
     """
     if int(environment.get("WORLD_SIZE", 1)) > 1:
         return tuple(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))  # type: ignore[return-value]
@@ -129,5 +129,5 @@ def _place(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
 
 
 def first_host(nodes: str) -> str:
-    """The first of Slurm's short form of a list of machines: node[03-05,07],other1 → node03."""
+    """The first machine in Slurm's list notation: node[03-05,07],other1 → node03."""
     return re.sub(r"^([^,\[]*)(?:\[(\w+))?.*$", r"\1\2", nodes)

@@ -1,4 +1,4 @@
-"""A training run from token files to a model: checks, the state of an unfinished run, the loop, the results."""
+"""A training run, from token files to a model: check, resume or start, train, write the results."""
 
 import functools
 from collections.abc import Sequence
@@ -44,22 +44,22 @@ def train(
 
     Args:
         model_config: constructor arguments of `TransformerLM`.
-        settings: of the run.
+        settings: see `TrainingSettings`.
         train_tokens, val_tokens: `.npy` files of token ids; several are read as one.
-        checkpoint_path: the finished model, see `checkpoint.save_model`.
-        tokenizer: of the tokens; puts its fingerprint into the model and bits per byte into the metrics.
-        device: where the model is trained.
-        log_csv: the finished metrics.
-        state_dir: folder of the unfinished run and of nothing else; `.NAME.in_progress` beside the model if not given.
-        resume: continue from this in-progress checkpoint (or the one in this folder), not from that in `state_dir`.
-        log_to_wandb: send the metrics to Weights & Biases too.
-        processes: that train together; the first one alone reads and writes the state and the results.
+        checkpoint_path: where the finished model goes, see `checkpoint.save_model`.
+        tokenizer: made the tokens; its fingerprint goes into the model, and the metrics get bits per byte.
+        device: to train on.
+        log_csv: where the finished metrics go.
+        state_dir: folder for the state of the unfinished run; `.NAME.in_progress` beside the model by default.
+        resume: continue from this in-progress checkpoint, or the one in this folder, instead of that in `state_dir`.
+        log_to_wandb: also send the metrics to Weights & Biases.
+        processes: the processes that train together; only the first one reads and writes files.
 
     Returns:
-        the rows of the metrics.
+        The rows of the metrics.
 
     Raises:
-        MinlmError: inputs that do not fit, outputs that cannot be written, a loss that is no longer a number.
+        MinlmError: inputs do not fit, outputs cannot be written, or the loss became NaN or infinite.
         Interrupted: SIGTERM or Ctrl-C arrived; the state is saved.
     """
     path, device = Path(checkpoint_path), torch.device(device)
@@ -94,7 +94,7 @@ def train(
         saved = processes.from_first(begin)
         if saved is not None and "finished" in saved:
             rows = saved["finished"]
-            log.info(f"this training had finished: {path} is back, from {finished.folder}/")
+            log.info(f"this training had already finished: {path} is restored from {finished.folder}/")
             if state is not None:
                 if log_csv is not None:
                     write_metrics(log_csv, rows)
@@ -118,8 +118,8 @@ def train(
         rows = trainer.run()
         if state is None:
             return rows
-        computed = trainer.how.record()
-        training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # not "auto"
+        computed = trainer.computation.record()
+        training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # "auto" resolved
         save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
         if log_csv is not None:
             write_metrics(log_csv, rows)
@@ -140,8 +140,7 @@ def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> 
         if output is not None:
             if Path(output).resolve().is_relative_to(state_folder.resolve()):
                 raise MinlmError(
-                    f"{output} lies in {state_folder}/, whose files go when the run is done. "
-                    "Give a --state_dir of its own."
+                    f"{output} is in {state_folder}/, which is removed when the run is done. Give another --state_dir."
                 )
             check_writable(output)
 

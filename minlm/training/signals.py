@@ -1,6 +1,6 @@
-"""SIGTERM (a cluster takes its machine back) and Ctrl-C, answered between two steps instead of within one.
+"""SIGTERM (a cluster reclaims its machine) and Ctrl-C, handled between two steps instead of within one.
 
-A program that was started with SIGINT ignored, as a shell does with `program &` in a script, goes on ignoring it.
+A program that was started with SIGINT ignored, as a shell does for `program &` in a script, keeps ignoring it.
 """
 
 import os
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its state is saved. `signal_number` says by which signal."""
+    """The run was asked to stop by the signal `signal_number`; its state is saved."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal_number)
@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 class StopSignals:
-    """Within its `with` block the signals are noted; `check` raises. A second Ctrl-C stops at once, without saving."""
+    """Notes signals while its `with` block runs; `check` raises. A second Ctrl-C stops at once, without saving."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -37,7 +37,7 @@ class StopSignals:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """Around long work that may be broken off anywhere: a signal raises `Interrupted` at once."""
+        """A context for long work that can be broken off anywhere: a signal raises `Interrupted` at once."""
         self.raises = True
         try:
             self.check()
@@ -46,7 +46,7 @@ class StopSignals:
             self.raises = False
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():  # only there handlers can be set
+        if threading.current_thread() is threading.main_thread():  # handlers can be set only there
             wanted = [n for n in SIGNALS if n != signal.SIGINT or signal.getsignal(n) != signal.SIG_IGN]
             self.old_handlers = {number: signal.signal(number, self._handle) for number in wanted}
         return self
@@ -56,7 +56,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # torchrun itself passes on a Ctrl-C that the terminal has already sent to all.
+        # torchrun repeats a Ctrl-C that the terminal has already sent to all processes.
         if number == signal.SIGINT and self.received == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         self.received = self.received or number

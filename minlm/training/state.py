@@ -1,7 +1,7 @@
-"""The state of an unfinished training run: a folder beside the model that is to be.
+"""The state of an unfinished training run: a folder beside the future model.
 
-It lives outside the declared outputs of the rule, because Snakemake deletes those of a job that failed. The state is
-stamped with a fingerprint of everything the run depends on, so that a run only ever continues itself.
+It is not a declared output of the rule, because Snakemake deletes the outputs of a job that failed. The state carries a
+fingerprint of everything the run depends on, so a run only ever continues itself.
 """
 
 import hashlib
@@ -24,28 +24,28 @@ from minlm.progress import log
 from minlm.reading import reading
 from minlm.transformer.checkpoint import load_tensors, save_tensors
 
-STATE_FORMAT = 2  # another one is another run: it starts fresh
+STATE_FORMAT = 2  # a state of another format is not continued
 
 
 def run_fingerprint(
     train_tokens: Sequence[str | Path], valid_tokens: Sequence[str | Path], settings: dict[str, Any]
 ) -> str:
-    """SHA-256 of the contents of the token files and of all settings that the result depends on."""
+    """SHA-256 of the token files' contents and of all settings that the result depends on."""
     stated = json.dumps({**settings, "format": STATE_FORMAT}, sort_keys=True)
     return hashlib.sha256(f"{sha256(*train_tokens)} {sha256(*valid_tokens)} {stated}".encode()).hexdigest()
 
 
 class RunState:
-    """The folder of an unfinished run, locked from the start of a `with` block to its end.
+    """The folder of an unfinished run, locked while its `with` block runs.
 
     Args:
-        folder: made if it is not there; holds `checkpoint.pt`, `lock` and, to look at, `metrics.csv`. The files are
-            removed at the end of the run, nothing else is.
+        folder: created if it is missing; holds `checkpoint.pt`, `lock` and, for people, `metrics.csv`. Only these files
+            are removed at the end of the run.
         fingerprint: of this run, see `run_fingerprint`.
-        wait: for another trainer that works on the same state to end, instead of raising an error.
+        wait: wait for another trainer that uses the same state, instead of raising an error.
 
     Raises:
-        MinlmError: another trainer works on the same state, or the folder holds something else.
+        MinlmError: another trainer uses the same state, or the folder holds something else.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str, wait: bool = False):
@@ -67,22 +67,21 @@ class RunState:
             self._handle.flush()
         except OSError as error:
             raise MinlmError(
-                f"cannot keep the state of the run in {self.folder}/: {error.strerror}. "
-                "Give a --state_dir that can be written."
+                f"cannot save the state of the run in {self.folder}/: {error.strerror}. Give a writable --state_dir."
             ) from error
         return self
 
     def _busy(self) -> str:
         who = self.lock.read_text(errors="replace") if self.lock.exists() else ""
         who = f" ({who})" if who else ""
-        return f"another trainer is at work on {self.folder}/{who}. Wait for it to end, or stop it."
+        return f"another trainer is using {self.folder}/{who}. Wait for it to end, or stop it."
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             self.wait()
         finally:
             self._saver.shutdown()
-            if not self.checkpoint.exists():  # nothing to go on from
+            if not self.checkpoint.exists():  # nothing to continue
                 self._remove_own_files()
             self._handle.close()
 
@@ -90,20 +89,20 @@ class RunState:
         names = set(os.listdir(self.folder)) if self.folder.exists() else set()
         if names and self.lock.name not in names:
             raise MinlmError(
-                f"{self.folder}/ is no state of a run: it holds {min(names)}. Give a --state_dir that is empty or new."
+                f"{self.folder}/ does not hold the state of a run but {min(names)}. Give an empty or new --state_dir."
             )
 
     def _remove_own_files(self) -> None:
         for path in (self.checkpoint, self.metrics):
             path.unlink(missing_ok=True)
-            for unfinished in temporaries(path):  # of killed processes, on other machines too: the lock is ours
+            for unfinished in temporaries(path):  # left by killed processes, also on other machines: the lock is ours
                 unfinished.unlink(missing_ok=True)
-        self.lock.unlink(missing_ok=True)  # last: it is what tells our folder from others
-        with suppress(OSError):  # something else is in it
+        self.lock.unlink(missing_ok=True)  # last, because it marks the folder as ours
+        with suppress(OSError):  # it holds something else
             self.folder.rmdir()
 
     def load(self) -> dict[str, Any] | None:
-        """The state to continue from, or None to start fresh; says which in one line."""
+        """Return the state to continue from, or None to start fresh; log which."""
         if not self.checkpoint.exists():
             return None
         try:
@@ -118,17 +117,17 @@ class RunState:
         return state
 
     def set_aside(self, reason: str) -> None:
-        """Make way for a new state: keep the damaged one beside the folder, and say so."""
+        """Move a damaged state out of the way, beside the folder, and say so."""
         kept = self.folder.with_name(f"{self.folder.name}.damaged")
         os.replace(self.checkpoint, kept)
-        log.info(f"starting over: {self.checkpoint} is damaged ({reason}); it is kept as {kept}")
+        log.info(f"starting over: {self.checkpoint} is damaged ({reason}). It is kept as {kept}")
 
     def read(self, path: str | Path) -> dict[str, Any]:
-        """The state in `path`, a file or its folder.
+        """Read the state in `path`, a file or its folder.
 
         Raises:
-            DamagedFileError: it is damaged, or no state of a run.
-            MinlmError: it is missing, or of another run.
+            DamagedFileError: it is damaged, or not a state.
+            MinlmError: it is missing, or belongs to another run.
         """
         path = Path(path)
         if path.is_dir():
@@ -141,19 +140,19 @@ class RunState:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state, in the background; at every instant there is a whole one.
+        """Replace the saved state in the background; at every instant there is a complete one on disk.
 
-        The state is copied before this returns, so the training may go on.
+        The state is copied before this returns, so training can go on.
 
         Raises:
-            MinlmError: the save before this one failed.
+            MinlmError: the previous save failed.
         """
         self.wait()
         contents = _copy({"fingerprint": self.fingerprint, **state})
         self._saving = self._saver.submit(save_tensors, self.checkpoint, contents)
 
     def wait(self) -> None:
-        """Until the last state is on the disk.
+        """Wait until the last state is on disk.
 
         Raises:
             MinlmError: it could not be written.
@@ -163,18 +162,18 @@ class RunState:
             saving.result()
 
     def saved(self) -> Path | None:
-        """The file of the last saved state, if there is one."""
+        """The path of the last saved state, if there is one."""
         self.wait()
         return self.checkpoint if self.checkpoint.exists() else None
 
     def finish(self) -> None:
-        """The results are written: there is nothing to continue. The folder goes at the end of the block."""
+        """Remove the state: the results are written. The folder goes at the end of the `with` block."""
         self.wait()
         self.checkpoint.unlink(missing_ok=True)
 
 
 def _copy(value: Any) -> Any:
-    """A copy on the CPU of nested dicts and lists of tensors and plain values."""
+    """Copy nested dicts and lists of tensors and plain values to the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ SCAN_BLOCK = 1 << 22  # token ids checked at a time
 
 
 class TokenShards:
-    """Several token arrays that look like one after the other, without being copied."""
+    """Several token arrays, read as one without being copied."""
 
     def __init__(self, shards: Sequence[np.ndarray]):
         self.shards = list(shards)
@@ -39,7 +39,7 @@ class TokenShards:
 
 
 def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, context_length: int) -> Tokens:
-    """Memory-map one `.npy` of token ids, or several shards as one sequence, and check them.
+    """Memory-map one `.npy` of token ids, or several shards as one sequence, and check all ids.
 
     Args:
         paths: one-dimensional arrays of uint16, uint32, int32 or int64.
@@ -47,7 +47,7 @@ def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, conte
         context_length: there must be more tokens than this, so that one window has all its targets.
 
     Raises:
-        MinlmError: a file is missing, empty, cut short, not such an array, too short or holds a foreign id.
+        MinlmError: a file is missing, damaged, empty, too short, not such an array, or has an id that is too large.
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
     shards = [_open_shard(Path(path), vocab_size) for path in paths]

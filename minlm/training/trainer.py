@@ -1,8 +1,8 @@
-"""One training loop: batches in, a model and its curve out, exact across interruptions.
+"""The training loop: batches in, a model and its metrics out, exact across interruptions.
 
 Everything that decides the next step is either a function of (settings, step), like the batch and the learning rate,
-or in the saved state: weights, optimizer, the loss gathered since the last row, the rows. So a run that was killed
-and continued gives the same bytes as one that was left alone.
+or part of the saved state: weights, optimizer, the loss summed since the last row, the rows. A run that was killed and
+continued therefore gives the same bytes as an undisturbed one.
 """
 
 import math
@@ -33,23 +33,23 @@ from minlm.transformer.checks import spoiled_weight
 from minlm.transformer.data import Tokens, batch_at
 from minlm.transformer.optim import get_lr_cosine_schedule
 
-LOOK_EVERY = 10  # steps between two looks at the loss; each look waits for the device
+READ_LOSSES_EVERY = 10  # steps; each time waits for the device
 
 
 class Trainer:
-    """A model on its way from `settings.seed` to the last step.
+    """Trains a model from its initial weights to the last step.
 
     Args:
         model_config: constructor arguments of `TransformerLM`.
-        settings: of the run.
-        train_tokens, valid_tokens: token ids, see `batching.open_tokens`.
-        state: folder of the unfinished run.
-        device: where the model lives.
-        valid_bytes: bytes of text that the validation tokens stand for, for bits per byte; None or 0 leaves it out.
-        processes: that train together; only the first one needs a state.
+        settings: see `TrainingSettings`.
+        train_tokens, valid_tokens: token ids, see `tokens.open_tokens`.
+        state: where the unfinished run is saved; None saves nothing.
+        device: of the model.
+        valid_bytes: bytes of text in the validation tokens, for bits per byte; None or 0 leaves that column empty.
+        processes: the processes that train together; only the first one needs a state.
 
     Raises:
-        MinlmError: settings that do not fit each other, or this machine.
+        MinlmError: the settings do not fit each other or this machine.
     """
 
     def __init__(
@@ -90,21 +90,21 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         flops = self.steps * settings.batch_size * self.context_length * training_flops_per_token(self.model)
-        self.how = Computation(settings, device, flops)
-        self.loss: nn.Module | None = None  # made at the first step, when the weights are those to start from
+        self.computation = Computation(settings, device, flops)
+        self.loss: nn.Module | None = None  # made at the first step, after `restore`
         self.step = 0
         self.rows: list[Row] = []
-        self.loss_sum = 0.0  # of the steps since the last row that have been looked at
+        self.loss_sum = 0.0  # of the steps since the last row whose loss has been read
         self.grad_norm = 0.0  # of the last of them, before clipping
-        self.unseen: list[Tensor] = []  # loss and gradient norm of each step since the last look
-        # Seconds in earlier processes: all of them, and those of training since the last row.
+        self.unread: list[Tensor] = []  # loss and gradient norm of the other steps, on the device
+        # Seconds in earlier processes: in total, and of training since the last row.
         self.elapsed_before = self.since_row_before = 0.0
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Go on from a state of `RunState`.
+        """Continue from a state that `RunState` has loaded.
 
         Raises:
-            DamagedFileError: it is no state of this run; the trainer is of no more use then.
+            DamagedFileError: it is not a state of this run. The trainer must then be made anew.
         """
         place = self.state.checkpoint if self.state else "the state of the run"
         with reading(place, "a state of this run", "Leave --resume out."):
@@ -116,22 +116,22 @@ class Trainer:
                     raise ValueError("the optimizer's state is of another shape")
             self.step, self.rows = int(saved["iteration"]), list(saved["rows"])
             if not (0 <= self.step <= self.steps and all(0 < row["iter"] <= self.step for row in self.rows)):
-                raise ValueError("it is behind the end of the run")
+                raise ValueError("its steps do not fit this run")
             self.elapsed_before, self.since_row_before = float(saved["elapsed_s"]), float(saved["since_row_s"])
             self.loss_sum, self.grad_norm = float(saved["loss_sum"]), float(saved["grad_norm"])
-            self.how.continue_from(saved.get("computed"))
+            self.computation.continue_from(saved.get("computed"))
 
     def log_rows_to(self, on_row: Callable[[Row], None]) -> None:
-        """Call `on_row` with each row of the metrics, those of the interrupted run first."""
+        """Call `on_row` with each row of the metrics, beginning with those of the interrupted run."""
         for row in self.rows:
             on_row(row)
         self.on_row = on_row
 
     def run(self) -> list[Row]:
-        """Train to the end; the rows of the metrics.
+        """Train to the last step and return the rows of the metrics.
 
         Raises:
-            MinlmError: the loss, a gradient or a weight is no longer a finite number.
+            MinlmError: the loss, a gradient or a weight became NaN or infinite.
             Interrupted: SIGTERM or SIGINT arrived; the state is saved.
         """
         log.info(self.description())
@@ -148,8 +148,8 @@ class Trainer:
                         return self.rows
                     self.train_step()
                     self.stop_together(signals)
-                    if self.step % LOOK_EVERY == 0:
-                        note = f"loss {self.look():.3f}, {self.tokens_per_second():,.0f} tokens/s"
+                    if self.step % READ_LOSSES_EVERY == 0:
+                        note = f"loss {self.read_losses():.3f}, {self.tokens_per_second():,.0f} tokens/s"
                     if self.step % self.settings.save_interval == 0 and self.step < self.steps:
                         self.save()
                     progress.update(1, note)
@@ -166,22 +166,24 @@ class Trainer:
             f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
             f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
             f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
-            f"{torch.get_num_threads()} threads; {self.how}, {attention} attention{accumulation}"
+            f"{torch.get_num_threads()} threads; {self.computation}, {attention} attention{accumulation}"
         )
 
     def stop_together(self, signals: StopSignals) -> None:
-        """Raise `Interrupted` if a signal has reached any of the processes: all leave behind the same step."""
+        """Raise `Interrupted` in all processes, after the same step, if a signal has reached any of them."""
         if self.processes.any(signals.received is not None):
             raise Interrupted(signals.received or signal.SIGTERM)
 
     def train_step(self) -> None:
-        """One batch, one update; nothing waits for the device."""
+        """One batch, one update. Nothing here waits for the device."""
         settings = self.settings
         lr = self.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self.loss is None:
-            self.loss = self.processes.share_gradients(LanguageModelLoss(self.model, self.how.compiled), self.device)
+            self.loss = self.processes.share_gradients(
+                LanguageModelLoss(self.model, self.computation.compiled), self.device
+            )
         loss = torch.zeros((), device=self.device)
         for part in range(settings.grad_accum_steps):
             inputs, targets = batch_at(
@@ -190,49 +192,49 @@ class Trainer:
             )  # fmt: skip
             last = part == settings.grad_accum_steps - 1
             with nullcontext() if last else self.processes.without_sharing(self.loss):
-                with autocast(self.device, self.how.dtype):
-                    part_loss = self.how.loss(self.loss, inputs, targets, self.processes) / settings.grad_accum_steps
+                with autocast(self.device, self.computation.dtype):
+                    part_loss = (
+                        self.computation.loss(self.loss, inputs, targets, self.processes) / settings.grad_accum_steps
+                    )
                 part_loss.backward()
             loss += part_loss.detach()
         grad_norm = self.clip_gradients(self.model.parameters(), settings.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.unseen.append(torch.stack((loss, grad_norm)))
+        self.unread.append(torch.stack((loss, grad_norm)))
         self.step += 1
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine that ends with the run."""
+        """The learning rate of a step: linear warm-up, then a cosine that ends with the run."""
         settings = self.settings
         return get_lr_cosine_schedule(step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps)
 
-    def look(self) -> float:
-        """The mean loss of the steps since the last look (NaN if there were none).
+    def read_losses(self) -> float:
+        """Read the losses that are still on the device; return their mean (NaN if there are none).
 
         Raises:
-            MinlmError: the loss or the gradient of one of them was not finite, so the weights are spoiled.
+            MinlmError: a loss or a gradient was not finite, so the weights are useless.
         """
-        if not self.unseen:
+        if not self.unread:
             return math.nan
-        # The mean over the processes; here the device is waited for.
-        values = (self.processes.sum(torch.stack(self.unseen)) / self.processes.count).tolist()
+        # The mean over the processes. This waits for the device.
+        values = (self.processes.sum(torch.stack(self.unread)) / self.processes.count).tolist()
         first = self.step - len(values) + 1
         for step, (loss, norm) in enumerate(values, first):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                self.give_up(
-                    f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}", step
-                )
-        self.unseen.clear()
+                self.fail(f"loss became {loss}" if not math.isfinite(loss) else f"gradient's norm became {norm}", step)
+        self.unread.clear()
         for loss, norm in values:
             self.loss_sum, self.grad_norm = self.loss_sum + loss, norm
         return sum(loss for loss, _ in values) / len(values)
 
     def check_weights(self) -> None:
-        """Refuse weights that are not finite: the last update can spoil them without a loss that shows it."""
+        """Refuse weights that are not finite: after the last update no loss would show it."""
         if name := spoiled_weight(self.model):
-            self.give_up(f"weight {name} became NaN or infinite", self.step)
+            self.fail(f"weight {name} became NaN or infinite", self.step)
 
-    def give_up(self, what: str, step: int) -> NoReturn:
-        """The run has diverged: say where, and keep the state from before."""
+    def fail(self, what: str, step: int) -> NoReturn:
+        """Raise the error of a run that has diverged; the last saved state stays."""
         saved = f" The last good state is {path}." if (path := self.state and self.state.saved()) else ""
         raise MinlmError(
             f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
@@ -240,24 +242,24 @@ class Trainer:
         )
 
     def row_is_due(self) -> bool:
-        """Whether the metrics lack a row of this step."""
+        """Whether a row of metrics is due at this step and not there yet."""
         if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
             return False
         return self.step % self.settings.eval_interval == 0 or self.step == self.steps
 
     def add_row(self, signals: StopSignals) -> None:
-        """Validate, and note where the run stands; a signal breaks off the validation."""
-        self.look()
+        """Validate and add a row to the metrics; a signal breaks off the validation."""
+        self.read_losses()
         train_loss = self.loss_sum / self.steps_since_row()
         tokens_per_second = self.tokens_per_second()
-        # Of several processes none may leave alone what they do together.
+        # No process may leave a validation that several share.
         with signals.raising() if self.processes.count == 1 else nullcontext():
             val_loss = validation_loss(
                 self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device,
-                self.how.dtype, self.processes,
+                self.computation.dtype, self.processes,
             )  # fmt: skip
         if not math.isfinite(val_loss):
-            self.give_up(f"validation loss became {val_loss}", self.step)
+            self.fail(f"validation loss became {val_loss}", self.step)
         bits_per_byte = None
         if self.valid_bytes:
             bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
@@ -286,15 +288,15 @@ class Trainer:
         self.row_started = time.perf_counter()
 
     def save(self) -> None:
-        """Begin to write the state, unless it is spoiled."""
-        self.look()
+        """Start to save the state, unless the run has diverged."""
+        self.read_losses()
         self.check_weights()
         if self.state is None:
             return
         self.state.save(
             {
                 "iteration": self.step,
-                "computed": self.how.record(),
+                "computed": self.computation.record(),
                 "model_state_dict": self.model.state_dict(),
                 "optimizer_state_dict": self.optimizer.state_dict(),
                 "rows": self.rows,
@@ -310,10 +312,10 @@ class Trainer:
         return self.step - (self.rows[-1]["iter"] if self.rows else 0)
 
     def tokens_per_second(self) -> float:
-        """Speed since the last row, validation not counted."""
+        """Speed since the last row, without validation."""
         tokens = self.steps_since_row() * self.settings.batch_size * self.context_length
         return tokens / (time.perf_counter() - self.row_started)
 
     def elapsed(self) -> float:
-        """Seconds of training so far, in all processes."""
+        """Seconds of training so far, those before interruptions included."""
         return self.elapsed_before + time.perf_counter() - self.started

@@ -114,7 +114,7 @@ def test_a_second_trainer_is_turned_away_and_sigterm_saves(undisturbed, tmp_path
     first.send_signal(signal.SIGCONT)
     output, _ = first.communicate(timeout=30)
     assert stop.value.code == 1
-    assert "another trainer is at work" in errors
+    assert "another trainer is using" in errors
     assert first.returncode == 143
     assert "the same command goes on from here" in output
     assert "Traceback" not in errors + output

@@ -142,7 +142,7 @@ def test_what_changes_on_the_way_is_said_and_recorded(folder, monkeypatch, compi
     interrupt(folder, monkeypatch)
     with caplog.at_level("INFO", logger="minlm"):
         run(folder, settings=make_settings(compile="off"))
-    assert "from here on with other rounding: compile off instead of on" in caplog.text
+    assert "from here on, rounding differs: compile off instead of on" in caplog.text
 
 
 def test_a_state_without_a_record_goes_on(folder, monkeypatch):

@@ -51,7 +51,7 @@ def test_it_is_handed_back_at_once(finished, no_steps, monkeypatch, caplog, link
     assert result(folder, "model.pt") == made
     assert [row["iter"] for row in rows] == [15, 30, 40]
     assert (folder / "model.pt").stat().st_mtime > before - 1  # newer than its inputs
-    assert [message for message in caplog.messages if "this training had finished" in message]
+    assert [message for message in caplog.messages if "this training had already finished" in message]
     assert hidden(folder) == [".model.pt.finished"]
     forget([str(folder / "model.pt"), str(folder / "another.pt")])
     assert hidden(folder) == []
@@ -69,7 +69,7 @@ def test_a_second_job_waits_for_the_first_and_takes_its_model(folder, monkeypatc
 
     class Listener(logging.Handler):
         def emit(self, record):
-            if record.getMessage().startswith("waiting: another trainer is at work"):
+            if record.getMessage().startswith("waiting: another trainer is using"):
                 is_waited_for.set()
 
     monkeypatch.setattr(Trainer, "train_step", train_step)
@@ -134,6 +134,6 @@ def test_a_run_that_is_done_is_done_also_where_no_record_can_be_kept(finished, m
 
 def test_who_holds_the_state_is_named(folder):
     with RunState(folder / "state", "x"):
-        who = rf"another trainer is at work on .*state/ \(process {os.getpid()} on .+\)"
+        who = rf"another trainer is using .*state/ \(process {os.getpid()} on .+\)"
         with pytest.raises(MinlmError, match=who), RunState(folder / "state", "x"):
             pass

@@ -36,8 +36,8 @@ def test_one_switch_chooses_all_forms(reference, form):
     assert trainer.clip_gradients is form.gradient_clipping
     assert {type(layer.attn) for layer in trainer.model.layers} == {form.MultiHeadSelfAttention}
     if reference:
-        assert trainer.how.dtype == torch.float32
-        assert not trainer.how.compiled
+        assert trainer.computation.dtype == torch.float32
+        assert not trainer.computation.compiled
 
 
 def test_an_interrupted_run_goes_on_in_the_other_form(folder, monkeypatch, caplog):

@@ -269,7 +269,7 @@ def test_a_state_dir_with_the_files_of_others_is_refused_and_kept(folder, name, 
     theirs = folder / "mine" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("years of work")
-    with pytest.raises(MinlmError, match=r"mine/ is no state of a run: it holds"):
+    with pytest.raises(MinlmError, match=r"mine/ does not hold the state of a run but"):
         run(folder, state_dir=folder / "mine", resume=resume)
     assert theirs.read_text() == "years of work"
     assert [path for path in (folder / "mine").rglob("*") if path.is_file()] == [theirs]
@@ -302,7 +302,7 @@ def test_no_output_in_the_folder_that_is_removed(folder, output):
         {"log_csv": None, "checkpoint_path": "results/metrics.csv"} if output == "checkpoint_path" else {output: inside}
     )
     name = given.pop("checkpoint_path", "model.pt")
-    with pytest.raises(MinlmError, match=r"metrics\.csv.* lies in .*results/"):
+    with pytest.raises(MinlmError, match=r"metrics\.csv.* is in .*results/"):
         run(folder, name, state_dir=folder / "results", **given)
     assert not (folder / "results").exists()
 
@@ -335,7 +335,7 @@ def test_the_fingerprint_knows_contents_and_not_names(folder):
 
 
 def test_one_trainer_at_a_time(folder):
-    with RunState(folder / "state", "x") as state, pytest.raises(MinlmError, match="another trainer is at work"):  # noqa: SIM117
+    with RunState(folder / "state", "x") as state, pytest.raises(MinlmError, match="another trainer is using"):  # noqa: SIM117
         with RunState(folder / "state", "x"):
             pass
     assert not state.folder.exists()

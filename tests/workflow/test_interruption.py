@@ -100,7 +100,7 @@ def test_any_of_its_processes_killed_then_completed(finished, killed):
     reached = killed.saved()
     head.kill()
     head = killed.start()
-    wait_for(lambda: f"waiting: another trainer is at work on results/.model.pt.in_progress/ (process {orphan} on" in
+    wait_for(lambda: f"waiting: another trainer is using results/.model.pt.in_progress/ (process {orphan} on" in
              killed.log.read_text(), head)  # fmt: skip
     os.kill(orphan, signal.SIGCONT)
     wait_for(killed.continued, head)
@@ -122,7 +122,7 @@ def test_any_of_its_processes_killed_then_completed(finished, killed):
     head.kill()
 
     checkout.run(*ASKED, *killed.settings)
-    assert "this training had finished" in killed.log.read_text()
+    assert "this training had already finished" in killed.log.read_text()
     assert "training:" not in killed.log.read_text()
     for head in killed.heads:
         head.communicate()
