@@ -1,4 +1,4 @@
-"""Memory that the C library keeps instead of giving it back to the system."""
+"""Let the C library keep freed memory instead of returning it to the system."""
 
 import ctypes
 
@@ -6,10 +6,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed memory for the next tensors; with another C library this does nothing.
+    """Let glibc keep freed memory for the next tensors; does nothing with another C library.
 
-    By default large tensors get fresh pages from the kernel each time, which then fills them with zeros: up to a
-    quarter of the time of a small model's training step on a CPU.
+    By default each large tensor gets fresh pages from the kernel, which fills them with zeros first. That takes up to a
+    quarter of a small model's training step on a CPU.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):

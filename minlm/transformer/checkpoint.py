@@ -1,11 +1,11 @@
-"""Models and unfinished runs on disk: tensors and plain values only, never pickled code.
+"""Models and unfinished runs on disk: tensors and plain values, never pickled code.
 
 `model.pt` is a dict that `torch.load(weights_only=True)` accepts:
 
     model_state_dict   the weights
     model_config       all constructor arguments of `TransformerLM`, so a reader needs no flags
-    iteration          training steps behind it
-    tokenizer          fingerprint of the tokenizer whose ids it speaks, or None
+    iteration          training steps done
+    tokenizer          fingerprint of the tokenizer it was trained with, or None
     training           the training settings, with the precision and the compilation (on, off) that "auto" chose
 """
 

@@ -1,6 +1,6 @@
-"""The parts of a transformer that look at one position at a time: linear maps, embeddings, norms, feed-forward.
+"""The parts of a Transformer that work on one position at a time: linear maps, embeddings, norms, feed-forward.
 
-Initialization, for all of them: normal, cut at three standard deviations, see `Linear` and `Embedding`.
+Weights start as normals, cut at three standard deviations; see `Linear` and `Embedding`.
 """
 
 import torch
@@ -30,7 +30,7 @@ class Linear(nn.Module):
 class Embedding(nn.Module):
     """A table with one vector for each token id.
 
-    The table (num_embeddings, embedding_dim) starts as a normal of standard deviation `std`, cut at ±3 of them.
+    The table (num_embeddings, embedding_dim) starts as a normal of standard deviation `std`, cut at ±3 std.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class Embedding(nn.Module):
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x²) + eps) · weight over the last dimension (Zhang & Sennrich 2019).
 
-    Computed in float32 whatever the input's dtype, because squares overflow and lose digits in 16 bits;
-    the result has the input's dtype. The weight (d_model,) starts at one.
+    Computed in float32, because squares overflow and lose digits in 16 bits; the result has the input's dtype. The
+    weight (d_model,) starts at one.
     """
 
     def __init__(self, d_model: int, eps: float = 1e-5, device: Device = None, dtype: torch.dtype | None = None):
@@ -66,7 +66,7 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 gates, w3 goes up to d_ff, w2 back down."""
+    """Gated feed-forward network, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 is the gate, w3 goes up to d_ff, w2 down."""
 
     def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
@@ -80,7 +80,7 @@ class SwiGLU(nn.Module):
 
 
 class SiLUFFN(nn.Module):
-    """Feed-forward without a gate, w2(silu(w1 x)): an ablation of `SwiGLU` with two thirds of its weights."""
+    """Feed-forward network without a gate, w2(silu(w1 x)): an ablation of `SwiGLU` with two thirds of its weights."""
 
     def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()

@@ -1,8 +1,8 @@
-"""Attention with fewer passes over the memory; causal attention a block of queries at a time, for bfloat16 on a CPU.
+"""Attention with fewer passes over the memory, and causal attention in blocks of queries for bfloat16 on a CPU.
 
-Queries of one block only meet the keys up to its end, which saves almost half of the products, and the scores of a
-block stay in the cache. torch's fused kernel needs more than twice the time there, see docs/performance.md. Both
-passes are operators of their own for torch.compile, which would compute queries and keys again for each block.
+The queries of a block attend only to the keys up to its end, which saves almost half of the products, and the scores of
+a block stay in the cache. torch's fused kernel takes more than twice the time there, see docs/performance.md. The
+forward and the backward pass are custom operators, because torch.compile would recompute queries and keys per block.
 """
 
 import math
@@ -21,13 +21,13 @@ from minlm.transformer.attention import (
     scaled_dot_product_attention,
 )
 
-SMALLEST_BLOCK = 64  # queries; blocks have up to twice as many, or the whole sequence if it is shorter
+SMALLEST_BLOCK = 64  # queries; a block has up to twice as many, or the whole sequence if that is shorter
 
 
 def blockwise_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q kᵀ / sqrt(d_k)) v, where position i attends to positions 0 … i.
 
-    Scores are rounded to the dtype of q, as in the written-out form; the softmax of them is computed in float32. The
+    Scores are rounded to the dtype of q, as in the plain form; their softmax is computed in float32. The attention
     weights, about seq² / 2 numbers for each head, are kept for the backward pass.
 
     Args:
@@ -45,7 +45,7 @@ def blockwise_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @torch.library.custom_op("minlm::causal_attention", mutates_args=())
 def _forward(q: Tensor, k: Tensor, v: Tensor, keep: bool) -> list[Tensor]:
-    """Scaled queries, keys and values (batch, seq, d_k) → the same shape, and, to `keep`, the weights of each block."""
+    """Scaled queries, keys and values (batch, seq, d_k) → the same shape and, if `keep`, the weights of each block."""
     heads, all_weights = torch.empty_like(v), []
     with torch.autocast(q.device.type, enabled=False):
         for start, end in _blocks(q.shape[1]):
@@ -63,7 +63,7 @@ def _forward(q: Tensor, k: Tensor, v: Tensor, keep: bool) -> list[Tensor]:
 def _backward(
     grad_heads: Tensor, q: Tensor, k: Tensor, v: Tensor, all_weights: list[Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the scaled queries, the keys and the values; those of keys and values gather in float32."""
+    """Gradients of the scaled queries, the keys and the values; the latter two are added up in float32."""
     grad_q = torch.empty_like(q)
     grad_k, grad_v = torch.zeros_like(k, dtype=torch.float32), torch.zeros_like(v, dtype=torch.float32)
     with torch.autocast(q.device.type, enabled=False):
@@ -96,7 +96,7 @@ def _(grad_heads: Tensor, q: Tensor, k: Tensor, v: Tensor, all_weights: list[Ten
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # of the weights there are none
+    ctx.set_materialize_grads(False)  # the weights have none
     ctx.save_for_backward(*inputs[:3], *output[1:])
 
 
@@ -119,11 +119,13 @@ class MultiHeadSelfAttention(attention.MultiHeadSelfAttention):
             weights = (evens_first(project.weight, self.num_heads) for project in (self.q_proj, self.k_proj))
             q, k = (rotate_halves(self.rope, self.split_heads(F.linear(x, weight))) for weight in weights)
             v = self.split_heads(self.v_proj(x))
-        else:  # for few tokens, putting the rows in another order would cost more than it saves
+        else:  # for few tokens, reordering the rows would cost more than it saves
             q, k, v = (self.split_heads(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if cache is not None:
             if self.rope is not None:
-                q, k = self.rope(torch.stack((q, k)), cache.positions)  # one call: few tokens cost little, calls do
+                q, k = self.rope(
+                    torch.stack((q, k)), cache.positions
+                )  # one call, because for few tokens calls are the cost
             k, v = cache.append(k, v)
         if self.flash_attention:
             heads = _fused_attention(q, k, v, mask if cache is not None else None)
@@ -134,16 +136,16 @@ class MultiHeadSelfAttention(attention.MultiHeadSelfAttention):
 
 
 def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """torch's kernel, where it is fast; without a mask, causal."""
+    """torch's kernel where it is fast, else blocks; causal if there is no mask."""
     if mask is None and q.device.type == "cpu" and q.dtype == torch.bfloat16:
         return blockwise_causal_attention(q, k, v)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 
 def evens_first(weight: Tensor, num_heads: int) -> Tensor:
-    """The rows of a projection's weight in another order: of each head the even ones, then the odd ones.
+    """Reorder the rows of a projection's weight: in each head, the even rows first, then the odd ones.
 
-    Queries and keys then have their coordinates in that order, on which no score depends, and RoPE's pairs are the two
+    The coordinates of queries and keys are then in that order, which changes no score, and RoPE's pairs are the two
     halves of a vector, which a processor rotates many at a time.
     """
     return weight.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
