@@ -27,8 +27,9 @@ format: $(VENV)/.minlm-test-installed  ## put the code into its standard form
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-docs: $(VENV)/.minlm-installed  ## write docs/configuration.md from the schema
+docs: $(VENV)/.minlm-installed  ## write docs/configuration.md from the schema, and the line numbers in docs/reading.md
 	$(BIN)/python -m minlm.scripts.config_reference --output docs/configuration.md
+	$(BIN)/python docs/line_numbers.py
 
 site: docs $(VENV)/.minlm-docs-installed  ## docs/ and the docstrings as a web site in site/; a dead link is an error
 	$(BIN)/zensical build --clean --strict
