@@ -62,7 +62,7 @@ def environment() -> dict[str, str]:
 class Checkout:
     """A folder with the Snakefile, a tiny configuration and a little text; or a copy of another, with all it made.
 
-    Without `code`, minlm is the one under test: a copy at another path would compile its kernels again.
+    Without `code`, minlm is the one under test.
     """
 
     def __init__(self, folder: Path, like: Path | None = None, code: bool = False):

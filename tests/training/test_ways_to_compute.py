@@ -15,6 +15,7 @@ from minlm.transformer import cross_entropy_loss
 
 MODEL = {"vocab_size": 61, "context_length": 130, "d_model": 32, "num_layers": 1, "num_heads": 2, "d_ff": 48}
 TOKENS = np.random.default_rng(0).integers(0, 61, 5000).astype(np.uint16)
+DTYPES = ("float32", "bfloat16")
 
 
 @pytest.fixture(autouse=True)
@@ -100,8 +101,10 @@ def test_equal_gradients_compiled(expected, flash_attention, dtype, gradient_che
     assert (found - expected).norm() < {"float32": 1e-5, "bfloat16": 2e-2}[dtype] * expected.norm()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("threads", [2, pytest.param(8, marks=pytest.mark.slow)])  # 8 on 2 cores wait for each other
+@pytest.mark.parametrize(
+    ("dtype", "threads"),
+    [("float32", 2), *(pytest.param(*how, marks=pytest.mark.slow) for how in itertools.product(DTYPES, (2, 8)))],
+)
 def test_the_same_model_with_any_number_of_threads(tmp_path, dtype, threads):
     """So trainings may share the cores, in any number, and a run may continue with another one."""
     model = {"vocab_size": 512, "context_length": 96, "d_model": 128, "num_layers": 1, "num_heads": 4, "d_ff": 344}
