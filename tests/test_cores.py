@@ -1,6 +1,5 @@
 """The cores and the memory of this process, with made-up cgroup files and with real affinities."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -82,13 +81,13 @@ def test_without_cgroups_and_affinities(machine, monkeypatch, tmp_path):
     assert available_cores() == 1
 
 
-def test_this_is_said_once(machine, caplog, monkeypatch):
+def test_this_is_said_once(machine, monkeypatch):
     machine("0::/\n", {"cpu.max": "200000 100000\n"})
+    said: list[str] = []
     monkeypatch.setattr(cores, "_said", set())
-    monkeypatch.setattr(logging.getLogger("minlm"), "propagate", True)
-    with caplog.at_level(logging.INFO, "minlm"):
-        assert [usable_threads(asked) for asked in (1, 2, 8, 8)] == [1, 2, 2, 2]
-    assert caplog.messages == ["--threads 8: this process may use 2 cores, so it takes 2"]
+    monkeypatch.setattr(cores.log, "info", said.append)
+    assert [usable_threads(asked) for asked in (1, 2, 8, 8)] == [1, 2, 2, 2]
+    assert said == ["--threads 8: this process may use 2 cores, so it takes 2"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinities")

@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mixture", metavar="FILE", help="mixture.json that mixing wrote: gives share and passes")
     parser.add_argument("--vocab_path", required=True, metavar="FILE", help="vocab.json of the tokenizer")
     parser.add_argument("--merges_path", required=True, metavar="FILE", help="merges.txt of the tokenizer")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use at most (default, and most: one for each core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads, one for each core at most (the default)")
     parser.add_argument("--output_csv", required=True, metavar="FILE", help="table to write")
     parser.add_argument("--output_png", required=True, metavar="FILE", help="picture to write")
     return parser

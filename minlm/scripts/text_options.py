@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> None:
     """Add `--threads`, `--invalid_utf8`, `--backend` and, if a part can be asked for, `--shard`."""
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use at most (default, and most: one for each core)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads, one for each core at most (the default)")
     if shards:
         parser.add_argument(
             "--shard", type=_shard, metavar="I/N",
