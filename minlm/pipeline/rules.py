@@ -146,7 +146,7 @@ def share_cores(cores: int, jobs: int, memory: int) -> int:
 
 
 def training_memory(run: Mapping[str, Any]) -> int:
-    """Bytes that training takes on a CPU: more rather than less, see docs/performance.md.
+    """About the bytes that training takes on a CPU, more rather than less.
 
     Weights, gradients and two moments; what each layer keeps for the backward pass; and half a GB for Python and torch.
     """
