@@ -2,7 +2,6 @@
 
 import math
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +9,12 @@ import torch
 from minlm.errors import MinlmError
 from minlm.generation.batched import Request, generate_batch
 from minlm.generation.samples_file import Setting
-from minlm.pipeline.config import flatten, load_schema, resolve
+from minlm.pipeline.config import resolve
+from minlm.pipeline.settings import flatten, load_schema
 from minlm.training.settings import TrainingSettings
 from minlm.transformer import TransformerLM
 
-SCHEMA = load_schema(Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml")
+SCHEMA = load_schema()
 LEAVES = dict(flatten(SCHEMA))
 
 # The programs that are given the value of a key, and the name of their flag where it is another one.
@@ -42,7 +42,7 @@ PROGRAMS = {
     **{key: ["train"] for key in LEAVES if key.startswith(("model.", "training.")) and key != "training.devices"},
 }
 # Values that a program takes from people, though no whole run can use them.
-FOR_PEOPLE = {("selection", "max_books", 1), ("train", "vocab_size", 256), ("sample", "max_new_tokens", 0)}
+FOR_PEOPLE = {("selection", "max_books", 1), ("train", "vocab_size", 256)}
 
 
 def numbers(schema):
@@ -89,7 +89,7 @@ def refused_by_schema(key, value):
     try:
         resolve(configuration(key, value), SCHEMA)
     except MinlmError as error:
-        return any(f"{name}: {single}{words}" in str(error) for words in (" is not allowed", " is not a number"))
+        return f"{name}: {single} is not allowed" in str(error)
     return False
 
 
