@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
             return action.help
         if action.default is True:
             return f"{action.help} (default: true)"
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {shlex.join(map(str, action.default))})"
         return super()._get_help_string(action)
 
 

@@ -1,14 +1,16 @@
 """The configuration: what is accepted, what is refused and in which words."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from jsonschema import Draft202012Validator
 
 from minlm.errors import MinlmError
-from minlm.pipeline.config import reference, resolve
+from minlm.pipeline.config import complete, reference, resolve
 from minlm.pipeline.experiments import MAIN, runs
 from minlm.pipeline.settings import describe_type, flatten, load_schema
 
@@ -307,3 +309,31 @@ def test_whatever_a_key_is_given(leaf, value):
     except MinlmError:
         return
     assert resolve(made, SCHEMA) == made
+
+
+def has_quirk(value) -> bool:
+    """Numbers that JSON does not have; and a last line end, which Python's `$` overlooks."""
+    if isinstance(value, dict | list):
+        return any(map(has_quirk, value.values() if isinstance(value, dict) else value))
+    return value != value or value in (float("inf"), float("-inf")) or str(value).endswith("\n")
+
+
+@settings(max_examples=150)
+@given(some.sampled_from(flatten(SCHEMA)), VALUES)
+def test_the_check_is_json_schemas(leaf, value):
+    """The schema is a JSON Schema, and the library `jsonschema` allows and refuses what the configuration does."""
+    *sections, name = leaf[0].split(".")
+    config = {name: value}
+    for section in reversed(sections):
+        config = {section: config}
+    completed, problems = complete(config, SCHEMA)
+    refused = [line for line in problems if "is not allowed" in line or "unknown key" in line or "is missing" in line]
+    if completed is not config and not has_quirk(value):  # otherwise it is malformed
+        assert Draft202012Validator(SCHEMA).is_valid(completed) == (not refused), problems
+
+
+def test_the_schema_is_in_the_package():
+    """An installed package has it, too: its programs read it."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert load_schema.__wrapped__.__defaults__[0].name in listed["minlm.pipeline"]
+    Draft202012Validator.check_schema(SCHEMA)

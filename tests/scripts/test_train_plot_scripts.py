@@ -99,8 +99,8 @@ def test_every_ablation_and_choice_reaches_the_model(folder):
     ("flags", "message"),
     [
         (["--train_tokens", "nothing.npy"], "nothing.npy: there is no such file of tokens"),
-        (["--val_tokens", "empty.npy"], "empty.npy: not a complete .npy file"),
-        (["--train_tokens", "cut.npy"], "cut.npy: not a complete .npy file"),
+        (["--val_tokens", "empty.npy"], "empty.npy is not a complete .npy file"),
+        (["--train_tokens", "cut.npy"], "cut.npy is not a complete .npy file"),
         (["--train_tokens", "float.npy"], "must be one-dimensional"),
         (["--vocab_size", "200"], "token id 256 at position 23 does not fit vocab_size 200"),
         (

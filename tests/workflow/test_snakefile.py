@@ -10,7 +10,7 @@ OUTSIDE = r"Shell command directly uses variable (\w+) from outside of the rule"
 
 
 def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
-    """`Shell command directly uses variable`: the settings with `x-reruns: nothing` and the choice of Python are outside
+    """`Shell command directly uses variable`: settings with `x-reruns: nothing` and the choice of Python are outside
     `params` on purpose, so that changing them re-runs nothing.
     """
     titles = re.findall(r"^    \* (.*):$", snakemake("--lint")[1], re.M)
