@@ -1,19 +1,22 @@
-"""What does not fit together in a configuration. Imported by every call of `snakemake`, so nothing heavy."""
+"""Settings that do not fit together. Every call of `snakemake` imports this module, so it imports nothing heavy."""
 
 import glob
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Config = dict[str, Any]
 
-LONGEST_PROMPTS = 500_000  # bytes in all: they are arguments of a program
+LONGEST_PROMPTS = 500_000  # bytes of all prompts together: they are arguments of a program
 MOST_PARAMETERS = 10**11
 LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
 
 
 def inconsistencies(config: Config) -> list[str]:
-    """One line for each combination of values that cannot work, in a configuration whose single values can."""
+    """One line for each combination of values that cannot work, in a configuration whose single values are allowed."""
+    training = training_problems(config["training"], config["model"]["context_length"])
     return [
-        *_model_problems(config), *_training_problems(config), *_corpus_problems(config), *_sampling_problems(config),
+        *_model_problems(config), *(f"training.{problem}" for problem in training), *_corpus_problems(config),
+        *_sampling_problems(config),
     ]  # fmt: skip
 
 
@@ -46,29 +49,27 @@ def _model_problems(config: Config) -> list[str]:
     return problems
 
 
-def _training_problems(config: Config) -> list[str]:
-    training, context_length = config["training"], config["model"]["context_length"]
-    tokens_per_step = training["batch_size"] * context_length
-    steps = training["total_tokens"] // tokens_per_step
-    problems = []
+def training_problems(training: Mapping[str, Any], context_length: int) -> Iterator[str]:
+    """The same for the settings of a training run alone; each line begins with the name of a setting."""
+    batch_size, total_tokens = training["batch_size"], training["total_tokens"]
+    steps = total_tokens // (batch_size * context_length)
     if steps == 0:
-        problems.append(
-            f"training.total_tokens: {training['total_tokens']:,} is less than one batch of {training['batch_size']} × "
-            f"{context_length} = {tokens_per_step:,} tokens. Raise it, or lower batch_size or context_length."
+        yield (
+            f"total_tokens: {total_tokens:,} is less than one batch of {batch_size} × {context_length} "
+            f"= {batch_size * context_length:,} tokens. Raise it, or lower batch_size or context_length."
         )
     elif training["warmup_iters"] > steps:
-        problems.append(
-            f"training.warmup_iters: {training['warmup_iters']:,} is longer than the run of {steps:,} steps "
+        yield (
+            f"warmup_iters: {training['warmup_iters']:,} is longer than the run of {steps:,} steps "
             f"(total_tokens / (batch_size × context_length)). Lower it; 5 % of the run is usual."
         )
-    if training["batch_size"] % training["grad_accum_steps"]:
-        problems.append(
-            f"training.grad_accum_steps: batch_size {training['batch_size']:,} does not divide into "
-            f"{training['grad_accum_steps']:,} equal parts. Change one of them."
+    if batch_size % training["grad_accum_steps"]:
+        yield (
+            f"grad_accum_steps: batch_size {batch_size:,} does not divide into {training['grad_accum_steps']:,} equal "
+            "parts. Change one of them."
         )
     if training["lr_min"] > training["lr_max"]:
-        problems.append(f"training.lr_min: {training['lr_min']} is above lr_max {training['lr_max']}. Swap them.")
-    return problems
+        yield f"lr_min: {training['lr_min']} is above lr_max {training['lr_max']}. Lower lr_min."
 
 
 def _corpus_problems(config: Config) -> list[str]:
@@ -90,8 +91,6 @@ def _corpus_problems(config: Config) -> list[str]:
 
 def _sampling_problems(config: Config) -> list[str]:
     size = sum(len(prompt.encode()) for prompt in config["sampling"]["prompts"])
-    return (
-        [f"sampling.prompts: {size:,} bytes, more than {LONGEST_PROMPTS:,}. Give fewer."]
-        if size > LONGEST_PROMPTS
-        else []
-    )
+    if size <= LONGEST_PROMPTS:
+        return []
+    return [f"sampling.prompts: {size:,} bytes, more than {LONGEST_PROMPTS:,}. Give fewer."]

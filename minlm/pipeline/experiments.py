@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minlm.pipeline.config import Config, complete, raise_if_any
+from minlm.pipeline.settings import rerun_nothing
 
 MAIN = ""
 
@@ -30,12 +31,6 @@ STAGES = {
     "model": ("model", "training"),
     "samples": ("sampling",),
 }
-
-# How the jobs run and not what they make: the same for all runs, and a change re-runs nothing.
-HOW = (
-    "training.compile", "training.device", "training.devices", "training.grad_accum_steps",
-    "training.gradient_checkpointing", "training.log_to_wandb", "training.reference", "training.save_interval",
-)  # fmt: skip
 
 
 def runs(config: Config, schema: Config) -> dict[str, Config]:
@@ -130,7 +125,7 @@ def differences(main: Config, variant: Config) -> str:
 def may_vary(key: str) -> bool:
     """Can variants differ in this (dotted) key?"""
     keys = [known for stage in STAGES.values() for known in stage]
-    return key not in HOW and any(key == known or key.startswith(f"{known}.") for known in keys)
+    return key not in rerun_nothing() and any(key == known or key.startswith(f"{known}.") for known in keys)
 
 
 def _results_of(config: Config, key: str) -> Any:
@@ -138,7 +133,9 @@ def _results_of(config: Config, key: str) -> Any:
     value: Any = config
     for part in key.split("."):
         value = value[part]
-    return {name: v for name, v in value.items() if f"{key}.{name}" not in HOW} if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return {name: v for name, v in value.items() if f"{key}.{name}" not in rerun_nothing()}
 
 
 def _dotted(overrides: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

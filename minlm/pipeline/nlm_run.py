@@ -1,6 +1,6 @@
-"""`nlm-run` as a Snakemake command: each of its flags is a key of the configuration or a rule to run again.
+"""The flags of `nlm-run` as a Snakemake command: each sets one setting or runs a rule again.
 
-docs/coming-from-nlm-run.md has the same table for people.
+docs/coming-from-nlm-run.md has the table for users.
 """
 
 import shutil
@@ -34,7 +34,7 @@ KEYS = {
     "max_grad_norm": "training.max_grad_norm",
 }
 
-# What follows from these rules runs again by itself.
+# Snakemake also runs again what depends on these rules.
 RULES = {
     "overwrite_download": ["download_tinystories"],
     "overwrite_ancient": ["catalog", "fetch_book"],
@@ -44,16 +44,16 @@ RULES = {
     "overwrite_train": ["train"],
 }
 
-# Snakemake's own ways to say how much runs at once.
+# Snakemake's own options for how much runs at once.
 SIZES = ("-c", "--cores", "-j", "--jobs", "--profile", "--executor")
 
 
 def snakemake_command(arguments: Namespace) -> list[str]:
-    """The words of the command that does what the flags say.
+    """The words of the Snakemake command that does what the flags say.
 
     Args:
-        arguments: a value (None where not given) for each of `KEYS`, true or false for each of `RULES`,
-            `with_ancients` and `overwrite_all`, and `snakemake`, the words meant for Snakemake.
+        arguments: for each of `KEYS` a value, None if not given; for each of `RULES`, `with_ancients` and
+            `overwrite_all` true or false; `snakemake`, the words for Snakemake itself.
 
     Raises:
         MinlmError: a flag about ancient books without `with_ancients`.
@@ -80,17 +80,17 @@ def check_folder(folder: Path) -> None:
     """Make sure that `folder` is a checkout of minlm: Snakemake needs its Snakefile and workflow/.
 
     Raises:
-        MinlmError: it is none; says where to go.
+        MinlmError: it is not; says where to go.
     """
     if (folder / "Snakefile").is_file() and (folder / PRESET).is_file():
         return
-    checkout = Path(__file__).parents[1]  # that of an editable installation
+    checkout = Path(__file__).parents[2]  # of an editable installation
     there = f"cd {checkout}" if (checkout / "Snakefile").is_file() else "cd to the clone of minlm's repository"
     raise MinlmError(f"{folder} is not minlm's checkout, the folder with its Snakefile and workflow/. First {there}.")
 
 
 def _snakemake() -> list[str]:
-    """The Snakemake that belongs to this Python, as short as a shell finds it."""
+    """The command of the Snakemake that belongs to this Python: one word if that is the one on the PATH."""
     on_path = shutil.which("snakemake")
     if on_path and Path(on_path).parent == Path(sys.executable).parent:
         return ["snakemake"]
@@ -98,7 +98,7 @@ def _snakemake() -> list[str]:
 
 
 def _settings(arguments: Namespace) -> list[str]:
-    """What `--config` takes, one word for each section: `model={d_model: 256, num_heads: 8}`."""
+    """The arguments of `--config`, one for each section: `model={d_model: 256, num_heads: 8}`."""
     sections: dict[str, list[str]] = {}
     for flag, dotted in KEYS.items():
         if (value := getattr(arguments, flag)) is not None:
@@ -108,7 +108,7 @@ def _settings(arguments: Namespace) -> list[str]:
 
 
 def _with_values(words: list[str], names: tuple[str, str], values: list[str]) -> list[str]:
-    """`words` with an option's values: before those that it has there already, so that the user's win."""
+    """`words` with values for an option, before those that it already has, so that the user's own win."""
     for i, word in enumerate(words):
         name, _, value = word.partition("=")
         if name in names:

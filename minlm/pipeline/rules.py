@@ -81,16 +81,14 @@ def cache_for_this_code(checkout: str) -> None:
 def flags(values: Mapping[str, Any], *names: str) -> str:
     """Command line flags for the named values (default: all), quoted for the shell.
 
-    True is a bare flag; False, None and empty lists are left out. Everything else is `--name=value`, once for each
-    item of a list: written so, no value is taken for a flag.
+    Each is `--name=value`, once for each item of a list: in this form, no value is taken for a flag. None and empty
+    lists are left out.
     """
     words: list[str] = []
     for name in names or values:
         value = values[name]
-        if value is True:
-            words.append(f"--{name}")
-        elif value is not None and value is not False:
-            words += [f"--{name}={item}" for item in (value if isinstance(value, list) else [value])]
+        for item in value if isinstance(value, list) else [] if value is None else [value]:
+            words.append(f"--{name}={str(item).lower() if isinstance(item, bool) else item}")
     return shlex.join(words)
 
 

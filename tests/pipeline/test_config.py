@@ -1,18 +1,21 @@
 """The configuration: what is accepted, what is refused and in which words."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from jsonschema import Draft202012Validator
 
 from minlm.errors import MinlmError
-from minlm.pipeline.config import describe_type, flatten, load_schema, reference, resolve
+from minlm.pipeline.config import complete, reference, resolve
 from minlm.pipeline.experiments import MAIN, runs
+from minlm.pipeline.settings import describe_type, flatten, load_schema
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
+SCHEMA = load_schema()
 
 REFERENCE_RUN = {
     "tokenizer.vocab_size": 10000,
@@ -178,8 +181,8 @@ def test_resolve_leaves_its_argument_alone():
         ({"training": {"batch_size": "many"}}, "training.batch_size:", "whole number ≥ 1"),
         ({"training": {"total_tokens": "nan"}}, "training.total_tokens:", "whole number"),
         ({"training": {"total_tokens": "inf"}}, "training.total_tokens:", "whole number"),
-        ({"training": {"lr_max": float("nan")}}, "training.lr_max:", "not a number"),
-        ({"training": {"max_grad_norm": float("inf")}}, "training.max_grad_norm:", "not a number"),
+        ({"training": {"lr_max": float("nan")}}, "training.lr_max:", "a number ≥ 1e-12"),
+        ({"training": {"max_grad_norm": float("inf")}}, "training.max_grad_norm:", "≤ 1e+30"),
         ({"training": {"batch_size": 1.5}}, "training.batch_size:", "whole number"),
         (
             {"model": {"d_model:256": None}},
@@ -306,3 +309,31 @@ def test_whatever_a_key_is_given(leaf, value):
     except MinlmError:
         return
     assert resolve(made, SCHEMA) == made
+
+
+def has_quirk(value) -> bool:
+    """Numbers that JSON does not have; and a last line end, which Python's `$` overlooks."""
+    if isinstance(value, dict | list):
+        return any(map(has_quirk, value.values() if isinstance(value, dict) else value))
+    return value != value or value in (float("inf"), float("-inf")) or str(value).endswith("\n")
+
+
+@settings(max_examples=150)
+@given(some.sampled_from(flatten(SCHEMA)), VALUES)
+def test_the_check_is_json_schemas(leaf, value):
+    """The schema is a JSON Schema, and the library `jsonschema` allows and refuses what the configuration does."""
+    *sections, name = leaf[0].split(".")
+    config = {name: value}
+    for section in reversed(sections):
+        config = {section: config}
+    completed, problems = complete(config, SCHEMA)
+    refused = [line for line in problems if "is not allowed" in line or "unknown key" in line or "is missing" in line]
+    if completed is not config and not has_quirk(value):  # otherwise it is malformed
+        assert Draft202012Validator(SCHEMA).is_valid(completed) == (not refused), problems
+
+
+def test_the_schema_is_in_the_package():
+    """An installed package has it, too: its programs read it."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert load_schema.__wrapped__.__defaults__[0].name in listed["minlm.pipeline"]
+    Draft202012Validator.check_schema(SCHEMA)

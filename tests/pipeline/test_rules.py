@@ -30,10 +30,10 @@ from minlm.pipeline.rules import (
 def test_flags_survive_the_shell():
     values = {"a": 3, "b": True, "c": False, "d": None, "e": [], "f": ["it's", "", "$HOME `x`", 2], "g": 1e-4}
     assert shlex.split(flags(values)) == [
-        "--a=3", "--b", "--f=it's", "--f=", "--f=$HOME `x`", "--f=2", "--g=0.0001",
+        "--a=3", "--b=true", "--c=false", "--f=it's", "--f=", "--f=$HOME `x`", "--f=2", "--g=0.0001",
     ]  # fmt: skip
     assert flags(values, "g", "a") == "--g=0.0001 --a=3"
-    assert flags(values, "c", "d") == ""
+    assert flags(values, "d", "e") == ""
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,26 @@
-"""The schema and the programs agree: what the one lets through no program refuses, and the other way round."""
+"""The schema, the programs and the library agree: name, type, range, choices, default and meaning of each setting."""
 
+import inspect
 import math
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import torch
 
+from minlm.corpus.bible import write_sample
+from minlm.corpus.chunk import build_ancients
+from minlm.corpus.gutendex import write_catalog, write_selection
+from minlm.corpus.local_files import collect_files
+from minlm.corpus.mix import mix_corpora
 from minlm.errors import MinlmError
 from minlm.generation.batched import Request, generate_batch
 from minlm.generation.samples_file import Setting
-from minlm.pipeline.config import flatten, load_schema, resolve
+from minlm.pipeline.config import resolve
+from minlm.pipeline.settings import defaults, flatten, load_schema
 from minlm.training.settings import TrainingSettings
 from minlm.transformer import TransformerLM
 
-SCHEMA = load_schema(Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml")
+SCHEMA = load_schema()
 LEAVES = dict(flatten(SCHEMA))
 
 # The programs that are given the value of a key, and the name of their flag where it is another one.
@@ -34,15 +40,31 @@ PROGRAMS = {
     "ancients.max_words": ["build_ancients"],
     "ancients.valid_fraction": ["build_ancients"],
     "tokenizer.vocab_size": ["train_tokenizer", "train"],
-    "tokenizer.shards": [],  # becomes the number of jobs
-    "training.devices": [],  # is torchrun's
-    "sampling.settings": [],  # below
-    "sampling.max_new_tokens": ["sample"],
-    "sampling.seed": ["sample"],
+    "sampling.prompts": ["sample"],
+    "sampling.max_new_tokens": ["sample", "generate --max_tokens"],
+    "sampling.seed": ["sample", "generate"],
+    "corpus.source": ["export --corpus_source"],
+    "corpus.files.documents": ["collect_files"],
+    "corpus.files.text_field": ["collect_files"],
+    "ancients.gutendex_url": ["catalog"],
+    "ancients.languages": ["catalog"],
+    "ancients.light_cleaning": ["clean_book --light"],
+    "ancients.keep_typography": ["clean_book"],
+    "tokenizer.output_dtype": ["tokenize"],
+    # The workflow itself uses these, or gives them to a program in another form.
+    **{key: [] for key in LEAVES if key.startswith("corpus.tinystories.")},
+    "corpus.files.train": [],
+    "corpus.files.valid": [],
+    "tokenizer.shards": [],
+    "training.devices": [],
+    "sampling.settings": [],
     **{key: ["train"] for key in LEAVES if key.startswith(("model.", "training.")) and key != "training.devices"},
 }
+# Flags that mean something else to a person than to a run: their own default and sentence.
+OWN_DEFAULT = {"export --corpus_source": None, "generate --max_tokens": 100, "generate": None}
+OWN_SENTENCE = {"export --corpus_source", "generate"}
 # Values that a program takes from people, though no whole run can use them.
-FOR_PEOPLE = {("selection", "max_books", 1), ("train", "vocab_size", 256), ("sample", "max_new_tokens", 0)}
+FOR_PEOPLE = {("selection", "max_books", 1), ("train", "vocab_size", 256)}
 
 
 def numbers(schema):
@@ -89,18 +111,24 @@ def refused_by_schema(key, value):
     try:
         resolve(configuration(key, value), SCHEMA)
     except MinlmError as error:
-        return any(f"{name}: {single}{words}" in str(error) for words in (" is not allowed", " is not a number"))
+        return f"{name}: {single} is not allowed" in str(error)
     return False
+
+
+def flag_of(program, key):
+    """The program's parser and the action of the setting's flag."""
+    script, _, flag = program.partition(" ")
+    parser = import_module(f"minlm.scripts.{script}").build_parser()
+    return parser, parser._option_string_actions[flag or f"--{key.rsplit('.', 1)[-1]}"]
 
 
 def takes(program, key, value):
     """Does the program's own parser take this value?"""
-    script, _, flag = program.partition(" ")
-    name = flag.removeprefix("--") or key.rsplit(".", 1)[-1]
-    parser = import_module(f"minlm.scripts.{script}").build_parser()
+    parser, action = flag_of(program, key)
+    name = action.dest
     for action in parser._actions:
         action.required = False
-    positional = ["text"] if script == "train_tokenizer" else []
+    positional = ["text"] if program == "train_tokenizer" else []
     try:
         made = parser.parse_args([*positional, f"--{name}={value}"])
     except SystemExit:
@@ -122,6 +150,49 @@ def test_the_ends_of_each_range(key, schema, is_list, capsys):
         assert all((program, key.rsplit(".", 1)[-1], value) in FOR_PEOPLE for program in taking), (value, taking)
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert all("must be a" in line for line in errors)
+
+
+def test_every_setting_has_a_flag_or_a_reason():
+    assert PROGRAMS.keys() == LEAVES.keys()
+
+
+@pytest.mark.parametrize(("key", "program"), [(key, program) for key in PROGRAMS for program in PROGRAMS[key]])
+def test_a_flag_is_the_setting(key, program):
+    leaf, (_, action) = LEAVES[key], flag_of(program, key)
+    assert action.default == OWN_DEFAULT.get(program, leaf["default"])
+    assert type(action.default) is type(OWN_DEFAULT.get(program, leaf["default"]))
+    if program not in OWN_SENTENCE:
+        assert " ".join(leaf["description"].split()).removesuffix(".") in action.help.replace("%%", "%")
+    if "enum" in leaf and key != "training.device":  # a name like cuda:1 is checked by torch
+        assert action.choices == [value for value in leaf["enum"] if value is not None]
+    if leaf["type"] == "boolean":
+        for text, value in {"true": True, "false": False}.items():
+            assert action.type(text) is value
+        assert action.const is True
+
+
+def test_the_training_settings_are_the_schemas():
+    assert vars(TrainingSettings()).items() <= defaults("training").items()
+
+
+@pytest.mark.parametrize(
+    ("function", "sections"),
+    [
+        (TransformerLM, ["model"]),
+        (collect_files, ["corpus.files", "corpus"]),
+        (build_ancients, ["ancients", "corpus"]),
+        (write_sample, ["corpus.sample"]),
+        (mix_corpora, ["corpus", "ancients"]),
+        (write_catalog, ["ancients"]),
+        (write_selection, ["ancients"]),
+    ],
+)
+def test_defaults_of_the_library_are_the_schemas(function, sections):
+    """`flash_attention` apart: the class is the reference, without speed."""
+    stated = {name: default for section in reversed(sections) for name, default in defaults(section).items()}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in stated and name != "flash_attention" and parameter.default is not parameter.empty:
+            assert parameter.default == stated[name], name
 
 
 def test_every_number_has_two_ends():

@@ -11,8 +11,9 @@ from checkout import Checkout
 from snakemake.cli import parse_args, parse_config
 from snakemake.utils import update_config
 
-from minlm.pipeline.config import load_schema, resolve
+from minlm.pipeline.config import resolve
 from minlm.pipeline.nlm_run import KEYS, RULES
+from minlm.pipeline.settings import load_schema
 from minlm.scripts import run
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def configuration(arguments) -> dict:
     for path in arguments.configfile:
         update_config(config, yaml.safe_load((ROOT / path).read_text()))
     update_config(config, parse_config(arguments.config))
-    return resolve(config, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    return resolve(config, load_schema())
 
 
 def differences(one, other, prefix=""):

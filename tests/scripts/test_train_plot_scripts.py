@@ -51,9 +51,9 @@ def run(*flags: str, program=train, status: int = 0) -> None:
 def test_the_defaults_are_the_reference_run():
     values = vars(train.build_parser().parse_args(["--train_tokens", "a", "--val_tokens", "b"]))
     expected = {
-        "vocab_size": 10000, "context_length": 1024, "d_model": 512, "num_layers": 4, "num_heads": 16, "d_ff": 1344,
-        "rope_theta": 10000.0, "flash_attention": False, "disable_rmsnorm": False, "post_norm": False,
-        "no_rope": False, "silu_ffn": False, "batch_size": 32, "total_tokens": 163_840_000, "lr_max": 3e-4,
+        "vocab_size": 10000, "context_length": 256, "d_model": 512, "num_layers": 4, "num_heads": 16, "d_ff": 1344,
+        "rope_theta": 10000.0, "flash_attention": True, "disable_rmsnorm": False, "post_norm": False,
+        "no_rope": False, "silu_ffn": False, "batch_size": 64, "total_tokens": 163_840_000, "lr_max": 3e-4,
         "lr_min": 3e-5, "warmup_iters": 1000, "weight_decay": 0.1, "max_grad_norm": 1.0, "checkpoint_path": "model.pt",
         "resume": None, "device": None, "log_to_wandb": False, "log_csv": None, "plot_dir": None, "seed": 0,
         "gradient_checkpointing": False, "eval_interval": 500, "save_interval": 500,
@@ -99,8 +99,8 @@ def test_every_ablation_and_choice_reaches_the_model(folder):
     ("flags", "message"),
     [
         (["--train_tokens", "nothing.npy"], "nothing.npy: there is no such file of tokens"),
-        (["--val_tokens", "empty.npy"], "empty.npy: not a complete .npy file"),
-        (["--train_tokens", "cut.npy"], "cut.npy: not a complete .npy file"),
+        (["--val_tokens", "empty.npy"], "empty.npy is not a complete .npy file"),
+        (["--train_tokens", "cut.npy"], "cut.npy is not a complete .npy file"),
         (["--train_tokens", "float.npy"], "must be one-dimensional"),
         (["--vocab_size", "200"], "token id 256 at position 23 does not fit vocab_size 200"),
         (
@@ -195,9 +195,9 @@ def test_a_disk_that_runs_full_while_saving(folder, capfd, flags):
 @pytest.mark.parametrize(
     ("flags", "status", "message"),
     [
-        (["--rope_theta", "0"], 2, "--rope_theta: must be a number from 1 to 1e+12, not '0'"),
-        (["--max_grad_norm", "0"], 2, "--max_grad_norm: must be a number from 1e-06 to 1e+30, not '0'"),
-        (["--lr_max", "nan"], 2, "--lr_max: must be a number from 1e-12 to 100, not 'nan'"),
+        (["--rope_theta", "0"], 2, "--rope_theta: must be a number ≥ 1 and ≤ 1e+12, not '0'"),
+        (["--max_grad_norm", "0"], 2, "--max_grad_norm: must be a number ≥ 1e-06 and ≤ 1e+30, not '0'"),
+        (["--lr_max", "nan"], 2, "--lr_max: must be a number ≥ 1e-12 and ≤ 100, not 'nan'"),
         (["--state_dir", "train.npy"], 1, "cannot keep the state of the run in train.npy/"),
     ],
 )

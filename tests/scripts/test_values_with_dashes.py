@@ -66,7 +66,7 @@ def test_files():
         (["--prompts"], "--prompts: expected at least one argument"),
         (["--prompts", "--seed", "3"], "--prompts: expected at least one argument"),
         (["--prompts", "a", "--output", "--seed", "3"], "--output: expected one argument"),
-        (["--prompts", "a", "--seed", "-1"], "--seed: must be a whole number from 0"),
+        (["--prompts", "a", "--seed", "-1"], "--seed: must be a whole number ≥ 0"),
     ],
 )
 def test_mistakes_are_one_line(words, message, capsys):

@@ -10,13 +10,13 @@ OUTSIDE = r"Shell command directly uses variable (\w+) from outside of the rule"
 
 
 def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
-    """`Shell command directly uses variable`: the device and the ways to compute, the pause between requests, W&B, the
-    interval of saving and which Python runs stand outside `params` on purpose, so that changing them re-runs nothing.
+    """`Shell command directly uses variable`: settings with `x-reruns: nothing` and the choice of Python are outside
+    `params` on purpose, so that changing them re-runs nothing.
     """
     titles = re.findall(r"^    \* (.*):$", snakemake("--lint")[1], re.M)
     outside = {match[1] for title in titles if (match := re.fullmatch(OUTSIDE, title))}
     assert [title for title in titles if not re.fullmatch(OUTSIDE, title)] == []
-    assert outside == {"DEVICE", "DELAY", "WANDB", "SAVING", "COMPUTING", "PYTHON"}
+    assert outside == {"DEVICE", "DELAY", "COMPUTING", "PYTHON"}
 
 
 def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script():

@@ -1,14 +1,13 @@
 """The configuration, and what the other files share. Nothing heavy is imported: a no-op call must cost nothing."""
 
 import sys
-from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
-from minlm.pipeline.config import load_schema, resolve
+from minlm.pipeline.config import resolve
 from minlm.cores import available_cores
 from minlm.errors import MinlmError
-from minlm.pipeline.experiments import HOW, MAIN, differences, first_alike, runs
+from minlm.pipeline.experiments import MAIN, differences, first_alike, runs
 from minlm.finished import forget
 from minlm.process import become_head
 from minlm.pipeline.rules import (
@@ -25,6 +24,7 @@ from minlm.pipeline.rules import (
     training_memory,
     use_this_python,
 )
+from minlm.pipeline.settings import load_schema, rerun_nothing
 
 # `--cores 8` on a machine of 2 is `--cores 2`: or four trainings with 2 threads each would run at once. (Snakemake
 # counts jobs instead, its "nodes", where they run on other machines.)
@@ -38,7 +38,7 @@ shell.prefix(JOB.replace("{", "{{").replace("}", "}}"))
 try:
     use_this_python(workflow.basedir)
     cache_for_this_code(workflow.basedir)
-    schema = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
+    schema = load_schema()
     config = resolve(config, schema)
     RUNS = runs(config, schema)
 except MinlmError as error:
@@ -46,13 +46,10 @@ except MinlmError as error:
 
 CORPUS, ANCIENTS, TRAINING = config["corpus"], config["ancients"], config["training"]
 
-# Settings that change how a job runs and not what it makes stand in the shell command, not in `params`: changing
-# them re-runs nothing.
+# Settings with `x-reruns: nothing` in the schema are in the shell command, not in `params`: a change re-runs nothing.
 DELAY = ANCIENTS["request_delay"]
 DEVICE = flags(TRAINING, "device")
-WANDB = flags(TRAINING, "log_to_wandb")
-SAVING = flags(TRAINING, "save_interval")
-COMPUTING = flags(TRAINING, "compile", "grad_accum_steps", "gradient_checkpointing", "reference")
+COMPUTING = flags(TRAINING, *(n for n in TRAINING if f"training.{n}" in rerun_nothing() and n != "devices"))
 PYTHON = "python"
 if TRAINING["devices"] > 1:  # torchrun starts the processes
     PYTHON += f" -m torch.distributed.run --standalone --nproc-per-node {TRAINING['devices']}"
@@ -79,7 +76,7 @@ def settings(section, *names):
         values = RUNS[wildcards.get("run", MAIN)]
         for part in section.split("."):
             values = values[part]
-        return flags(values, *(names or (name for name in values if f"{section}.{name}" not in HOW)))
+        return flags(values, *(names or (name for name in values if f"{section}.{name}" not in rerun_nothing())))
 
     return of_this_run
 

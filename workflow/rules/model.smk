@@ -32,7 +32,7 @@ rule train:
         # the state of an interrupted run is no output: Snakemake deletes the outputs of a job that failed
         "job {PYTHON} -m minlm.scripts.train --train_tokens {input.train:q} --val_tokens {input.valid:q}"
         " --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.vocab} {params.model} {params.training}"
-        " {COMPUTING} {SAVING} {DEVICE} {WANDB} --threads {threads}"
+        " {COMPUTING} --threads {threads}"
         " --checkpoint_path {output.model:q} --log_csv {output.metrics:q} --log_file {log:q}"
 
 
