@@ -4,7 +4,7 @@ import pytest
 
 from minlm.errors import MinlmError
 from minlm.pipeline.config import flatten, load_schema, resolve
-from minlm.pipeline.experiments import HOW, differences, first_alike, may_vary, runs
+from minlm.pipeline.experiments import RERUN_NOTHING, differences, computed_by, may_vary, runs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema(ROOT / "workflow/schemas/config.schema.yaml")
@@ -64,7 +64,7 @@ def test_names_are_names_of_folders_whatever_the_values(sweep, expected):
 
 
 def test_who_computes_what():
-    alike = first_alike(
+    alike = computed_by(
         runs_of({
             "same": None, "texts": {"sampling.max_new_tokens": 8},
             "wide": {"model.d_ff": 64}, "wide2": {"model.d_ff": 64},
@@ -92,8 +92,8 @@ def test_who_computes_what():
 def test_what_does_not_change_results_does_not_part_runs():
     made = runs_of({"a": {"model.d_ff": 64}})
     made["experiments/a/"]["model"] = made[""]["model"]
-    made["experiments/a/"]["training"] = {**made[""]["training"], **{key.split(".")[1]: "other" for key in HOW}}
-    assert first_alike(made)["samples"]["experiments/a/"] == ""
+    made["experiments/a/"]["training"] = {**made[""]["training"], **{key.split(".")[1]: "other" for key in RERUN_NOTHING}}
+    assert computed_by(made)["samples"]["experiments/a/"] == ""
 
 
 def test_differences_are_told():
@@ -104,8 +104,8 @@ def test_differences_are_told():
 
 def test_every_key_either_varies_or_is_how_or_belongs_to_the_texts():
     """A new key of model, training or sampling varies by itself; one of corpus, ancients or tokenizer is listed."""
-    assert set(HOW) <= {key for key, _ in flatten(SCHEMA)}
-    fixed = {key.split(".")[0] for key, _ in flatten(SCHEMA) if not may_vary(key) and key not in HOW}
+    assert set(RERUN_NOTHING) <= {key for key, _ in flatten(SCHEMA)}
+    fixed = {key.split(".")[0] for key, _ in flatten(SCHEMA) if not may_vary(key) and key not in RERUN_NOTHING}
     assert fixed <= {"corpus", "ancients", "tokenizer", "experiments"}
 
 
