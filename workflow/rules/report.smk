@@ -93,11 +93,14 @@ rule link:
         "ln -sf {params.target:q} {output:q} 2> {log:q}"
 
 
+VARIANTS = [run for run in RUNS if run != MAIN]
+
+
 rule compare:
     input:
-        evaluations=[f"results/{run_dir}evaluation.json" for run in RUNS if run != MAIN],
-        metrics=[f"results/{run_dir}metrics.csv" for run in RUNS if run != MAIN],
-        samples=[f"results/{run_dir}samples.txt" for run in RUNS if run != MAIN],
+        evaluations=[f"results/{run}evaluation.json" for run in VARIANTS],
+        metrics=[f"results/{run}metrics.csv" for run in VARIANTS],
+        samples=[f"results/{run}samples.txt" for run in VARIANTS],
     output:
         html=report("results/comparison.html", caption="../report/comparison.rst", category="Experiments"),
         png="results/comparison.png",
@@ -112,8 +115,8 @@ rule compare:
         mem_mb=1000,
         runtime=10,
     params:
-        runs=[f"results/{run_dir}".rstrip("/") for run in RUNS if run != MAIN],
-        settings=lambda wildcards: [differences(config, RUNS[run]) for run in RUNS if run != MAIN],
+        runs=[f"results/{run}".rstrip("/") for run in VARIANTS],
+        settings=lambda wildcards: [differences(config, RUNS[run]) for run in VARIANTS],
     message:
         "Comparing {params.runs}."
     shell:
