@@ -1,7 +1,7 @@
 """What long work shows: a bar at a terminal, a plain line now and then everywhere else.
 
 All messages go through the logger `minlm`. `configure()` sends them to the console and, when asked, to a log file.
-The console is stderr; in a job of the workflow, whose stderr is copied to the log file, it is stdin (`JOB` in
+The console is stderr; in a job of the workflow, whose stderr is copied to the log file, it is stdin (`JOB_FUNCTION` in
 minlm/pipeline/rules.py).
 """
 

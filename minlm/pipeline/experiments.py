@@ -1,8 +1,9 @@
-"""Experiments: variants of the main configuration, and which of them computes what several share.
+"""Experiments: variants of the main configuration, and which run computes what several runs share.
 
-A run is the main configuration (called "") or a variant ("experiments/{name}/"); its name is the wildcard `{run}` in
-the paths of the rules. A stage of a run is computed by the first run whose settings agree in everything that the
-stage depends on. Imported by every call of `snakemake`, so nothing heavy.
+A run is the main configuration or one of its variants. Its key is the folder of its files below data/ and results/: ""
+for the main run, "experiments/{name}/" for a variant. This key is the wildcard `{run_dir}` in the paths of the rules.
+A stage is computed once for all runs whose settings agree in everything that the stage depends on, by the first of
+them. Every call of `snakemake` imports this module, so it imports nothing heavy.
 """
 
 import copy
@@ -17,13 +18,13 @@ from minlm.pipeline.settings import rerun_nothing
 
 MAIN = ""
 
-# Names of variants are names of folders: short, of letters that neither a shell nor Snakemake takes for its own.
+# A variant's name is the name of a folder: short, without characters that a shell or Snakemake interprets.
 READABLE = re.compile(r"[A-Za-z0-9._+-]{1,40}")
 LONGEST_NAME = 200
-MOST_VARIANTS = 1000  # of one sweep
+MOST_VARIANTS = 1000  # in one sweep
 
-# What the results of each stage depend on, besides the stage before it: sections or single keys. The texts
-# themselves (downloads, books, your own files) are the same for all runs.
+# The sections and keys that the results of each stage depend on, besides the stage before it. All runs share the same
+# source texts (downloads, books, the user's own files).
 STAGES = {
     "corpus": ("corpus.source", "corpus.target_total_words", "ancients.share"),
     "tokenizer": ("tokenizer.vocab_size",),
@@ -34,15 +35,15 @@ STAGES = {
 
 
 def runs(config: Config, schema: Config) -> dict[str, Config]:
-    """The complete configuration of each run, the main one first.
+    """Return the complete configuration of each run by its folder, the main run first.
 
     Args:
-        config: the main configuration, complete. `experiments` maps the name of a variant to its overrides: sections
-            with keys, or dotted keys. A `sweep` among them makes one variant of each combination of its values.
-        schema: of the configuration.
+        config: the complete main configuration. `experiments` maps the name of a variant to its overrides, as nested
+            sections or dotted keys. An override called `sweep` makes one variant for each combination of its values.
+        schema: the configuration's schema.
 
     Raises:
-        MinlmError: one line for each problem of each variant.
+        MinlmError: a variant is invalid; one line for each problem.
     """
     configurations = {MAIN: config}
     problems: list[str] = []
@@ -54,7 +55,9 @@ def runs(config: Config, schema: Config) -> dict[str, Config]:
                     f"experiments.{name}: {key} cannot vary between experiments. docs/experiments.md says what can."
                 )
             if not _set(wanted, key, value):
-                problems.append(f"experiments.{name}: {key}: unknown key. What is before the last dot is no section.")
+                problems.append(
+                    f"experiments.{name}: {key}: unknown key. The part before the last dot is not a section."
+                )
         if f"experiments/{name}/" in configurations:
             problems.append(f"experiments.{name}: there are two of this name. Rename one, or drop the repeated value.")
         variant, wrong = complete(wanted, schema)
@@ -65,7 +68,7 @@ def runs(config: Config, schema: Config) -> dict[str, Config]:
 
 
 def variants(experiments: Config, problems: list[str]) -> Iterator[tuple[str, Config]]:
-    """Name and overrides (dotted keys) of each variant; a sweep is one variant for each combination of its values."""
+    """Yield the name and the overrides (by dotted key) of each variant; append what is wrong to `problems`."""
     for name, overrides in experiments.items():
         fixed = dict(_dotted({key: value for key, value in (overrides or {}).items() if key != "sweep"}))
         sweep = (overrides or {}).get("sweep")
@@ -87,59 +90,56 @@ def variants(experiments: Config, problems: list[str]) -> Iterator[tuple[str, Co
         names = ["-".join([name, *words]) for words in itertools.product(*parts)]
         if max(map(len, names)) > LONGEST_NAME:
             names = [f"{name}-{number}" for number in range(1, len(names) + 1)]
-        for made, values in zip(names, itertools.product(*grid.values()), strict=True):
-            yield made, {**fixed, **dict(zip(grid, values, strict=True))}
+        for variant, values in zip(names, itertools.product(*grid.values()), strict=True):
+            yield variant, {**fixed, **dict(zip(grid, values, strict=True))}
 
 
 def _parts(label: str, values: list[Any]) -> list[str]:
-    """A word for each value, for the names of variants: lr=0.001; or prompts=1 where one has no short readable form."""
+    """Return the part of a variant's name for each value: lr_max=0.001, or prompts=1 if a value is long or odd."""
     words = [_readable(value) for value in values]
     if not all(READABLE.fullmatch(word) for word in words):
         words = [str(values.index(value) + 1) for value in values]
     return [f"{label}={word}" for word in words]
 
 
-def first_alike(configurations: dict[str, Config]) -> dict[str, dict[str, str]]:
-    """Stage → run → the first run with the same settings for this stage and those before it."""
-    alike: dict[str, dict[str, str]] = {}
+def computed_by(configurations: dict[str, Config]) -> dict[str, dict[str, str]]:
+    """Return stage → run → the run that computes the stage: the first with the same settings up to that stage."""
+    result: dict[str, dict[str, str]] = {}
     settings: dict[str, list[Any]] = {run: [] for run in configurations}
     for stage, keys in STAGES.items():
-        computed: list[str] = []
-        alike[stage] = {}
+        result[stage] = {}
         for run, config in configurations.items():
-            settings[run] = [*settings[run], *(_results_of(config, key) for key in keys)]
-            first = next((other for other in computed if settings[other] == settings[run]), run)
-            alike[stage][run] = first
-            if first == run:
-                computed.append(run)
-    return alike
+            settings[run] = [*settings[run], *(_settings_of_results(config, key) for key in keys)]
+            earlier = result[stage].values()
+            result[stage][run] = next((other for other in earlier if settings[other] == settings[run]), run)
+    return result
 
 
 def differences(main: Config, variant: Config) -> str:
-    """The settings in which a variant differs from the main configuration, to read: "training.lr_max=0.001 …"."""
+    """Return the settings in which a variant differs from the main configuration, such as "training.lr_max=0.001"."""
     common = dict(_dotted(main))
     changes = [f"{key}={_readable(value)}" for key, value in _dotted(variant) if value != common.get(key)]
     return " ".join(changes) or "the main configuration"
 
 
 def may_vary(key: str) -> bool:
-    """Can variants differ in this (dotted) key?"""
+    """Return whether variants can differ in this dotted key."""
     keys = [known for stage in STAGES.values() for known in stage]
     return key not in rerun_nothing() and any(key == known or key.startswith(f"{known}.") for known in keys)
 
 
-def _results_of(config: Config, key: str) -> Any:
-    """The value of a key or a section, without what does not change results."""
+def _settings_of_results(config: Config, key: str) -> Any:
+    """Return the value of a key, or of a section without the settings that re-run nothing."""
     value: Any = config
     for part in key.split("."):
         value = value[part]
     if not isinstance(value, dict):
         return value
-    return {name: v for name, v in value.items() if f"{key}.{name}" not in rerun_nothing()}
+    return {name: inner for name, inner in value.items() if f"{key}.{name}" not in rerun_nothing()}
 
 
 def _dotted(overrides: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested sections as dotted keys: {"model": {"d_ff": 8}} and {"model.d_ff": 8} are the same."""
+    """Yield nested sections as dotted keys: {"model": {"d_ff": 8}} and {"model.d_ff": 8} are the same."""
     for key, value in overrides.items():
         if isinstance(value, dict):
             yield from _dotted(value, f"{prefix}{key}.")
@@ -148,9 +148,9 @@ def _dotted(overrides: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _set(config: Config, dotted: str, value: Any) -> bool:
-    """Set a dotted key; the sections on the way are made if they do not exist (the schema then complains).
+    """Set a dotted key and return True, or return False if a section on the way is a plain value.
 
-    False if a value is in the way.
+    Creates sections that do not exist; the schema then refuses them.
     """
     *sections, key = dotted.split(".")
     for section in sections:
@@ -162,7 +162,7 @@ def _set(config: Config, dotted: str, value: Any) -> bool:
 
 
 def _readable(value: Any) -> str:
-    """A value for the name of a variant: 3.0e-4 and the text 3e-4 (which is what YAML reads) are both 0.0003."""
+    """Return a value as people write it. 3.0e-4 and 3e-4 (which YAML reads as text) are both 0.0003."""
     if isinstance(value, bool) or value is None:
         return str(value).lower().replace("none", "null")
     try:

@@ -1,28 +1,29 @@
-"""Plain Python behind the Snakefile. Imported by every call of `snakemake`, so nothing heavy."""
+"""What the rules call. Every call of `snakemake` imports this module, so it imports nothing heavy."""
 
 import csv
 import glob
 import hashlib
 import os
-import platform
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from minlm.cores import available_memory
 from minlm.errors import MinlmError
 from minlm.locks import open_locked
+from minlm.pipeline.config import Config
+from minlm.pipeline.experiments import MAIN, computed_by
+from minlm.pipeline.settings import rerun_nothing
 from minlm.reading import quote, reading
 
-# What the shell command of each job begins with: `job WORDS … LOG_FILE` becomes the program, so that signals and the
-# exit status are the program's own, and copies to the log file all that comes out of it, of its child processes and
-# of the shell: import errors, crashes, prints. Messages and bars of ours are written by minlm/progress.py: to the
-# log with the time, to the terminal as they are. The way to the terminal is stdin, because torchrun passes on no
-# other open file. `tee` outlives all signals and ends with the last process that writes to it.
-JOB = """\
+# The shell function that starts each job. `job WORDS … LOG_FILE` replaces the shell with the program, so the program
+# receives the signals and its exit status is the job's. Everything that the program, its child processes and the shell
+# print is copied to the log file: import errors, crashes, prints. minlm/progress.py writes messages and progress bars
+# itself: messages to the log, with the time, and both to the terminal. It reaches the terminal through stdin, because
+# torchrun passes on no other open file. `tee` ignores signals and ends with the last process that writes to it.
+JOB_FUNCTION = """\
 set -euo pipefail
 job() {
     : > "${!#}"
@@ -32,20 +33,20 @@ job() {
 }
 """
 
-CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
-GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, those of Windows
+CACHED_CODE = ("bulk", "corpus", "fast", "scripts", "tokenization")  # the packages behind the rules with `cache`
+NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
 
-_held: list[IO[str]] = []  # open files whose locks last as long as this process
+_held: list[IO[str]] = []  # locked files that stay open as long as this process
 
 
 def use_this_python(checkout: str) -> None:
-    """Make the `python -m minlm.scripts.X` of the rules find this interpreter and this checkout.
+    """Make `python -m minlm.scripts.X` in the rules find this interpreter and this checkout.
 
-    So `.venv/bin/snakemake` works without activating `.venv`, and a rule's conda environment (which goes before
-    ours on the PATH) need not have minlm itself.
+    `.venv/bin/snakemake` then works without activating `.venv`, and a rule's conda environment, which comes first on
+    the PATH, does not need minlm itself.
 
     Raises:
-        MinlmError: the folder's name has a character that Snakemake or these variables take for something of theirs.
+        MinlmError: the folder's name contains a character with a meaning for Snakemake or in PATH.
     """
     if odd := sorted(set("{}" + os.pathsep) & set(checkout)):
         raise MinlmError(
@@ -57,10 +58,10 @@ def use_this_python(checkout: str) -> None:
 
 
 def cache_for_this_code(checkout: str) -> None:
-    """Give each version of our code a folder of its own in Snakemake's cache between workflows, if one is in use.
+    """Use a separate folder for each version of minlm's code in Snakemake's between-workflow cache, if it is in use.
 
-    Snakemake knows a cached file by the commands and the params that made it; the programs behind the commands are
-    ours to add, or a checkout would be handed what older code has made.
+    Snakemake identifies a cached file by its inputs, command and params. It does not see the programs that the command
+    calls, so without separate folders a checkout would get results of older code.
     """
     location = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
     if not location:
@@ -71,18 +72,31 @@ def cache_for_this_code(checkout: str) -> None:
     for path in sources:
         digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())
     version = f"code-{digest.hexdigest()[:16]}"
-    if os.path.basename(location) == version:  # a job on a cluster inherits it from the main process
+    if os.path.basename(location) == version:  # in a job on a cluster, which inherits the variable
         return
     os.environ["SNAKEMAKE_OUTPUT_CACHE"] = location = f"{location.rstrip('/')}/{version}"
     if "://" not in location:
         Path(location).mkdir(parents=True, exist_ok=True)
 
 
-def flags(values: Mapping[str, Any], *names: str) -> str:
-    """Command line flags for the named values (default: all), quoted for the shell.
+def lock_folder(path: str = ".snakemake/minlm.lock") -> None:
+    """Lock this folder against other workflows until this process ends.
 
-    Each is `--name=value`, once for each item of a list: in this form, no value is taken for a flag. None and empty
-    lists are left out.
+    Snakemake's own lock outlives a killed process and then asks for `--unlock`. The operating system releases this one
+    when the process ends, so after a crash the next call just works.
+
+    Raises:
+        MinlmError: another workflow holds the lock.
+    """
+    busy = "another snakemake is working in this folder. Wait for it to end, or stop it."
+    _held.append(open_locked(path, "a", busy=busy, wait=False))
+
+
+def flags(values: Mapping[str, Any], *names: str) -> str:
+    """Return command-line flags for the named values (default: all), quoted for the shell.
+
+    True becomes a bare flag; False, None and empty lists become nothing. Everything else becomes `--name=value`, once
+    for each item of a list. In this form, no value can be mistaken for a flag.
     """
     words: list[str] = []
     for name in names or values:
@@ -92,26 +106,47 @@ def flags(values: Mapping[str, Any], *names: str) -> str:
     return shlex.join(words)
 
 
+def unrecorded(value: str) -> Callable[..., str]:
+    """Return a param whose changes re-run nothing: Snakemake does not record params that depend on the output."""
+    return lambda wildcards, output: value
+
+
+def torchrun(processes: int) -> str:
+    """Return what goes between `python` and `-m SCRIPT` to start the script in several processes."""
+    return f"-m torch.distributed.run --standalone --nproc-per-node {processes}" if processes > 1 else ""
+
+
+def shard_paths(path: str, shards: int) -> list[str]:
+    """Return the path itself or, if there are several shards, theirs: data/tokens/train.1-of-4.npy, …"""
+    stem, suffix = path.rsplit(".", 1)
+    return [f"{stem}.{i}-of-{shards}.{suffix}" for i in range(1, shards + 1)] if shards > 1 else [path]
+
+
+def shard_flag(shard: str) -> str:
+    """Return --shard 2/4 for ".2-of-4", the part of a shard's path that sets it apart; nothing for ""."""
+    return f"--shard {shard[1:].replace('-of-', '/')}" if shard else ""
+
+
 def any_of(words: Iterable[str]) -> str:
-    """A regular expression for exactly these words."""
+    """Return a regular expression that matches exactly these words."""
     return f"({'|'.join(map(re.escape, sorted(words)))})"
 
 
 def expand_globs(patterns: Iterable[str]) -> list[str]:
-    """The files that match the glob patterns, sorted, each once."""
+    """Return the files that match the glob patterns, sorted and without repetition."""
     return sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
 
 
 def link_target(source: str, link: str) -> str:
-    """What a symbolic link at `link` holds to lead to `source`: a path from the link's own folder."""
+    """Return the content of a symbolic link at `link` that leads to `source`: a path relative to the link's folder."""
     return os.path.relpath(source, os.path.realpath(os.path.dirname(link)))
 
 
 def kept_books(selection: str | Path) -> list[str]:
-    """The ids of the books that a selection.csv keeps.
+    """Return the ids of the books that a selection.csv keeps.
 
     Raises:
-        MinlmError: it is damaged.
+        MinlmError: the file is damaged.
     """
     with (
         reading(selection, "a table of books", "Delete it; the next call makes it again."),
@@ -119,51 +154,69 @@ def kept_books(selection: str | Path) -> list[str]:
     ):
         ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
         if odd := [number for number in ids if not re.fullmatch("[0-9]+", number)]:
-            raise ValueError(f"{quote(odd[0])} is no number of a book")
+            raise ValueError(f"{quote(odd[0])} is not the number of a book")
         return ids
 
 
-def has_gpu() -> bool:
-    """Whether this machine seems to have a GPU. Only torch knows, but it takes seconds to import."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return False
-    return any(map(os.path.exists, GPUS)) or (sys.platform, platform.machine()) == ("darwin", "arm64")
+def finished_models(dag: Any) -> list[str]:
+    """Return the models whose training Snakemake knows to be finished, in this call or before."""
+    trainings = (job for job in dag.jobs if job.rule.name == "train")
+    return [str(job.output.model) for job in trainings if dag.noneedrun_finished(job)]
 
 
-def share_cores(cores: int, jobs: int, memory: int) -> int:
-    """The cores for each of several jobs that share them: small models train faster side by side with a thread each.
+class Runs(dict[str, Config]):
+    """The configuration of each run by its folder ({run_dir} in paths), and functions for the directives of rules.
 
-    Args:
-        cores: that there are.
-        jobs: to run.
-        memory: bytes that a job takes; no more jobs run at once than there is room for.
+    Snakemake calls these functions with a job's wildcards. A job without {run_dir} belongs to the main run.
     """
-    room = max(1, available_memory() // memory)
-    each = cores // max(1, min(jobs, cores, room))
-    return each + 1 if min(jobs, cores // each) > room else each
 
+    def __init__(self, configurations: Mapping[str, Config]):
+        super().__init__(configurations)
+        self.computed_by = computed_by(dict(configurations))
 
-def training_memory(run: Mapping[str, Any]) -> int:
-    """About the bytes that training takes on a CPU, more rather than less.
+    def settings(self, section: str, *names: str) -> Callable[[Any], str]:
+        """Return a param: flags for the named settings of a section (default: all that change results).
 
-    Weights, gradients and two moments; what each layer keeps for the backward pass; and half a GB for Python and torch.
-    """
-    model, training = run["model"], run["training"]
-    width, inner, layers = model["d_model"], model["d_ff"], model["num_layers"]
-    parameters = 2 * run["tokenizer"]["vocab_size"] * width + layers * (4 * width**2 + 3 * width * inner)
-    tokens = training["batch_size"] * model["context_length"] // training["grad_accum_steps"]
-    kept = 16 * width + 5 * inner + 3 * model["num_heads"] * model["context_length"]
-    return 16 * parameters + 4 * tokens * layers * kept + 500_000_000
+        It is a function even where all runs agree, because Snakemake takes {a} in a plain text for a wildcard.
+        """
 
+        def of_run(wildcards: Any) -> str:
+            values: Any = self[wildcards.get("run_dir", MAIN)]
+            for part in section.split("."):
+                values = values[part]
+            return flags(values, *(names or (name for name in values if f"{section}.{name}" not in rerun_nothing())))
 
-def lock_folder(path: str = ".snakemake/minlm.lock") -> None:
-    """Let one workflow at a time work in this folder, until this process ends.
+        return of_run
 
-    Snakemake's own lock outlives a killed process and then wants `--unlock`; the operating system drops this one
-    with the process, so that after a crash the next call just works.
+    def execution(self, section: str, *names: str) -> Callable[..., str]:
+        """Return a param: flags for the named settings that re-run nothing (default: all of the section)."""
+        values = self[MAIN][section]
+        every = (name for name in values if f"{section}.{name}" in rerun_nothing() - NOT_FLAGS)
+        return unrecorded(flags({name: values[name] for name in names or every}))
 
-    Raises:
-        MinlmError: another workflow holds it.
-    """
-    busy = "another snakemake is working in this folder. Wait for it to end, or stop it."
-    _held.append(open_locked(path, "a", busy=busy, wait=False))
+    def output_of(self, stage: str, *paths: str) -> Callable[[Any], list[str]]:
+        """Return an input: files with {run_dir} in their paths, from the run that computes this stage for the job."""
+
+        def of_computing_run(wildcards: Any) -> list[str]:
+            values = {**dict(wildcards.items()), "run_dir": self.computed_by[stage][wildcards.run_dir]}
+            return [path.format(**values) for path in paths]
+
+        return of_computing_run
+
+    def computing(self, stage: str) -> str:
+        """Return a constraint of {run_dir}: the runs that compute this stage themselves."""
+        return any_of(set(self.computed_by[stage].values()))
+
+    def links(self, names: Mapping[str, Iterable[str]]) -> dict[str, str]:
+        """Return link → file for the results of the runs that do not compute a stage themselves.
+
+        Args:
+            names: stage → names of its files below results/{run_dir}.
+        """
+        return {
+            f"results/{run}{name}": f"results/{source}{name}"
+            for stage, files in names.items()
+            for run, source in self.computed_by[stage].items()
+            for name in files
+            if run != source
+        }

@@ -4,7 +4,7 @@ import pytest
 
 from minlm.errors import MinlmError
 from minlm.pipeline.config import resolve
-from minlm.pipeline.experiments import differences, first_alike, may_vary, runs
+from minlm.pipeline.experiments import computed_by, differences, may_vary, runs
 from minlm.pipeline.settings import flatten, load_schema, rerun_nothing
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_names_are_names_of_folders_whatever_the_values(sweep, expected):
 
 
 def test_who_computes_what():
-    alike = first_alike(
+    alike = computed_by(
         runs_of({
             "same": None, "texts": {"sampling.max_new_tokens": 8},
             "wide": {"model.d_ff": 64}, "wide2": {"model.d_ff": 64},
@@ -96,7 +96,7 @@ def test_what_does_not_change_results_does_not_part_runs():
     computing = [key.removeprefix("training.") for key in rerun_nothing() if key.startswith("training.")]
     assert computing
     made["experiments/a/"]["training"] = made[""]["training"] | dict.fromkeys(computing, "other")
-    assert first_alike(made)["samples"]["experiments/a/"] == ""
+    assert computed_by(made)["samples"]["experiments/a/"] == ""
 
 
 def test_differences_are_told():

@@ -1,4 +1,4 @@
-"""The plain Python behind the Snakefile."""
+"""What the rules call, and the shell function that starts each job."""
 
 import os
 import pty
@@ -13,16 +13,13 @@ from contextlib import suppress
 import pytest
 
 from minlm.errors import MinlmError
-from minlm.pipeline import rules as workflow
 from minlm.pipeline.rules import (
-    JOB,
+    JOB_FUNCTION,
     expand_globs,
     flags,
-    has_gpu,
     kept_books,
     link_target,
     lock_folder,
-    share_cores,
     use_this_python,
 )
 
@@ -34,40 +31,6 @@ def test_flags_survive_the_shell():
     ]  # fmt: skip
     assert flags(values, "g", "a") == "--g=0.0001 --a=3"
     assert flags(values, "d", "e") == ""
-
-
-@pytest.mark.parametrize(
-    ("cores", "jobs", "room", "each"),
-    [
-        (8, 1, 99, 8),
-        (8, 0, 99, 8),  # of a rule of which nothing is to run
-        (2, 2, 99, 1),
-        (2, 6, 99, 1),
-        (8, 3, 99, 2),
-        (8, 2, 99, 4),
-        (8, 6, 2, 4),  # memory for two
-        (8, 6, 3, 3),
-        (3, 6, 2, 2),
-        (8, 6, 0, 8),  # not even for one, so one after the other
-        (8, 5, 6, 1),
-        (1, 4, 99, 1),
-    ],
-)
-def test_jobs_share_the_cores(monkeypatch, cores, jobs, room, each):
-    monkeypatch.setattr(workflow, "available_memory", lambda: room * 1000 + 999)
-    assert share_cores(cores, jobs, 1000) == each
-    assert min(max(jobs, 1), cores // each) <= max(room, 1)
-
-
-def test_gpus_are_seen_without_torch(monkeypatch, tmp_path):
-    monkeypatch.setattr(workflow, "GPUS", [tmp_path / "nvidiactl"])
-    monkeypatch.setattr(workflow.platform, "machine", lambda: "x86_64")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert not has_gpu()
-    (tmp_path / "nvidiactl").touch()
-    assert has_gpu()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not has_gpu()
 
 
 def test_globs_are_sorted_and_each_file_comes_once(tmp_path, monkeypatch):
@@ -118,7 +81,7 @@ def job(tmp_path):
 
     def start(*words, **how):
         (tmp_path / "logs").mkdir()
-        command = f"{JOB} job {shlex.join([*words, str(tmp_path / 'logs/a.log')])}"
+        command = f"{JOB_FUNCTION} job {shlex.join([*words, str(tmp_path / 'logs/a.log')])}"
         environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(["bash", "-c", command], env=environment, cwd=tmp_path, **{**pipe, **how})

@@ -6,20 +6,38 @@ import pytest
 import yaml
 from checkout import ROOT, snakemake
 
-OUTSIDE = r"Shell command directly uses variable (\w+) from outside of the rule"
+EXECUTION = (  # settings that re-run nothing
+    "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
+    "save_interval: 77, log_to_wandb: true}"
+)
 
 
-def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
-    """`Shell command directly uses variable`: settings with `x-reruns: nothing` and the choice of Python are outside
-    `params` on purpose, so that changing them re-runs nothing.
-    """
-    titles = re.findall(r"^    \* (.*):$", snakemake("--lint")[1], re.M)
-    outside = {match[1] for title in titles if (match := re.fullmatch(OUTSIDE, title))}
-    assert [title for title in titles if not re.fullmatch(OUTSIDE, title)] == []
-    assert outside == {"DEVICE", "DELAY", "COMPUTING", "PYTHON"}
+def test_lint_is_clean():
+    status, output = snakemake("--lint")
+    assert status == 0, output
+    assert "your workflow is in a good condition" in output
 
 
-def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script():
+def test_settings_that_re_run_nothing_reach_the_commands_and_jobs_can_be_grouped(tmp_path):
+    """They are not string resources: Snakemake cannot group jobs side by side of which only some have one."""
+    _, output = snakemake(
+        "-n", "-p", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
+        "--groups", "train=model", "plot=model", "evaluate=model", "sample=model",
+        "--configfile", str(ROOT / "config.yaml"), "--config", EXECUTION,
+    )  # fmt: skip
+    commands = {name: command for command, name in re.findall(r"(job python .*-m minlm\.scripts\.(\w+) .*)", output)}
+    assert {"train", "plot", "evaluate", "sample"} <= set(commands)
+    assert commands["train"].startswith(
+        "job python -m torch.distributed.run --standalone --nproc-per-node 2 -m minlm.scripts.train "
+    )
+    for flag in ("compile=off", "grad_accum_steps=2", "gradient_checkpointing", "save_interval=77", "log_to_wandb"):
+        assert f" --{flag} " in commands["train"]
+    for name in ("train", "evaluate", "sample"):
+        assert " --device=cpu " in commands[name]
+    assert "--devices" not in commands["train"]
+
+
+def test_every_rule_has_log_benchmark_message_resources_and_one_script():
     rules = {}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.M | re.S):
@@ -28,7 +46,7 @@ def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script()
     for name, body in rules.items():
         # Snakemake allows no benchmark where a result may come from its cache
         measured = "cache" if re.search(r"^    cache:", body, re.M) else "benchmark"
-        for directive in ("log", measured, "message", "threads", "resources", "conda", "shell"):
+        for directive in ("log", measured, "message", "resources", "conda", "shell"):
             assert re.search(rf"^    {directive}:", body, re.M), f"{name} lacks {directive}"
         if name != "link":  # that is `ln`
             (script,) = re.findall(r" -m minlm\.scripts\.(\w+)", body)

@@ -1,4 +1,4 @@
-# Ancient books from Project Gutenberg: catalog, selection, one file per book, cleaning, documents.
+# Ancient books from Project Gutenberg: the catalog, a selection, a file for each book, cleaning, documents.
 
 
 rule catalog:
@@ -10,16 +10,16 @@ rule catalog:
         "logs/benchmarks/catalog.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        flags=settings("ancients", "gutendex_url", "author_year_end", "languages"),
+        flags=RUNS.settings("ancients", "gutendex_url", "author_year_end", "languages"),
+        execution=RUNS.execution("ancients", "request_delay"),
     message:
         "Reading the Gutendex catalog of ancient authors."
     shell:
-        "job python -m minlm.scripts.catalog {params.flags} --request_delay {DELAY}"
+        "job python -m minlm.scripts.catalog {params.flags} {params.execution}"
         " --output {output:q} --log_file {log:q}"
 
 
@@ -34,12 +34,11 @@ checkpoint selection:
         "logs/benchmarks/selection.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=settings("ancients", "author_year_end", "max_books", "include", "exclude"),
+        flags=RUNS.settings("ancients", "author_year_end", "max_books", "include", "exclude"),
     message:
         "Choosing the books."
     shell:
@@ -49,7 +48,7 @@ checkpoint selection:
 
 rule fetch_book:
     input:
-        # its time does not matter: a book that is here is never fetched again
+        # with ancient(), a new selection does not fetch the books of the old one again
         selection=ancient("data/ancients/selection.csv"),
     output:
         "data/ancients/books/{id}.txt",
@@ -61,15 +60,16 @@ rule fetch_book:
         id=r"\d+",
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        execution=RUNS.execution("ancients", "request_delay"),
     message:
         "Fetching book {wildcards.id}."
     shell:
         "job python -m minlm.scripts.fetch_book --selection {input.selection:q} --gutenberg_id {wildcards.id}"
-        " --request_delay {DELAY} --output {output:q} --log_file {log:q}"
+        " {params.execution} --output {output:q} --log_file {log:q}"
 
 
 rule clean_book:
@@ -87,17 +87,11 @@ rule clean_book:
         "clean_books"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=flags(
-            {
-                "light": ANCIENTS["light_cleaning"],
-                "keep_typography": ANCIENTS["keep_typography"],
-            },
-        ),
+        flags=flags({"light": ANCIENTS["light_cleaning"], "keep_typography": ANCIENTS["keep_typography"]}),
     message:
         "Cleaning book {wildcards.id}."
     shell:
@@ -106,7 +100,7 @@ rule clean_book:
 
 rule build_ancients:
     input:
-        selected_books,
+        lambda wildcards: expand("data/ancients/clean/{id}.txt", id=kept_books(checkpoints.selection.get().output.csv)),
     output:
         train="data/ancients/train.txt",
         valid="data/ancients/valid.txt",
@@ -116,12 +110,11 @@ rule build_ancients:
         "logs/benchmarks/build_ancients.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        flags=settings("ancients", "min_words", "max_words", "valid_fraction", "max_failed"),
+        flags=RUNS.settings("ancients", "min_words", "max_words", "valid_fraction", "max_failed"),
         seed=CORPUS["seed"],
     message:
         "Cutting the books into documents."

@@ -1,4 +1,4 @@
-# Text in: one of three sources, then the mix that the tokenizer and the model see.
+# The corpus: text from one of three sources, and the mix that the tokenizer and the model see.
 
 
 rule sample_corpus:
@@ -11,12 +11,11 @@ rule sample_corpus:
         "logs/benchmarks/sample_corpus.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=settings("corpus.sample"),
+        flags=RUNS.settings("corpus.sample"),
     message:
         "Writing the sample corpus, the Bible in Basic English."
     shell:
@@ -34,7 +33,6 @@ rule download_tinystories:
     cache: CACHE
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
@@ -48,7 +46,7 @@ rule download_tinystories:
         "job python -m minlm.scripts.download {params.flags} --output {output:q} --log_file {log:q}"
 
 
-# Snakemake would take {a} in a file's name for a wildcard: such files are watched through `params`.
+# Snakemake takes {a} in a file's name for a wildcard, so `params` track changes of such files.
 FILES = {split: expand_globs(CORPUS["files"][split]) for split in ("train", "valid")}
 INPUT = {split: [path for path in paths if "{" not in path] for split, paths in FILES.items()}
 BRACES = [path for paths in FILES.values() for path in paths if "{" in path]
@@ -66,12 +64,11 @@ rule collect_files:
         "logs/benchmarks/collect_files.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        flags=settings("corpus.files", "valid_fraction", "documents", "text_field"),
+        flags=RUNS.settings("corpus.files", "valid_fraction", "documents", "text_field"),
         files=lambda wildcards: flags(FILES),
         changed=lambda wildcards: [f"{path} {os.stat(path).st_mtime_ns}" for path in BRACES],
         seed=CORPUS["seed"],
@@ -84,30 +81,29 @@ rule collect_files:
 
 rule mix:
     input:
-        train=lambda wildcards: f"data/{RUNS[wildcards.run]['corpus']['source']}/train.txt",
-        valid=lambda wildcards: f"data/{RUNS[wildcards.run]['corpus']['source']}/valid.txt",
+        train=lambda wildcards: f"data/{RUNS[wildcards.run_dir]['corpus']['source']}/train.txt",
+        valid=lambda wildcards: f"data/{RUNS[wildcards.run_dir]['corpus']['source']}/valid.txt",
         ancients=lambda wildcards: expand(
             "data/ancients/{split}.txt",
-            split=["train", "valid"] if RUNS[wildcards.run]["ancients"]["share"] > 0 else [],
+            split=["train", "valid"] if RUNS[wildcards.run_dir]["ancients"]["share"] > 0 else [],
         ),
     output:
-        train="data/{run}corpus/train.txt",
-        valid="data/{run}corpus/valid.txt",
-        record="data/{run}corpus/mixture.json",
+        train="data/{run_dir}corpus/train.txt",
+        valid="data/{run_dir}corpus/valid.txt",
+        record="data/{run_dir}corpus/mixture.json",
     log:
-        "logs/{run}mix.log",
+        "logs/{run_dir}mix.log",
     benchmark:
-        "logs/benchmarks/{run}mix.tsv"
+        "logs/benchmarks/{run_dir}mix.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
         ancients=lambda wildcards, input: flags(dict(zip(["ancients_train", "ancients_valid"], input.ancients))),
-        share=lambda wildcards: RUNS[wildcards.run]["ancients"]["share"],
-        flags=settings("corpus", "target_total_words", "seed"),
+        share=lambda wildcards: RUNS[wildcards.run_dir]["ancients"]["share"],
+        flags=RUNS.settings("corpus", "target_total_words", "seed"),
     message:
         "Putting the corpus together (ancient books: {params.share:.0%} of the words)."
     shell:
@@ -117,7 +113,7 @@ rule mix:
         " --log_file {log:q}"
 
 
-# Name and folder of the corpora to report, the mix last. Where nothing is mixed, data/corpus is the source.
+# The name and the folder of each corpus in the report, the mix last. If nothing is mixed, data/corpus is the source.
 REPORTED = {CORPUS["source"]: "data/corpus"}
 if ANCIENTS["share"] > 0 or CORPUS["target_total_words"] is not None:
     BOOKS = {"ancients": "data/ancients"} if ANCIENTS["share"] > 0 else {}
@@ -139,7 +135,6 @@ rule corpus_report:
         "logs/benchmarks/corpus_report.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,

@@ -1,4 +1,4 @@
-# The model as a folder that transformers loads.
+# The model as a folder that the transformers library loads.
 
 
 rule export:
@@ -20,7 +20,6 @@ rule export:
         "logs/benchmarks/export.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=10,
