@@ -11,7 +11,7 @@ from published import END, GPT2_PATTERN
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from minlm.corpus.bible import sample_chapters
-from minlm.tokenization import BPETokenizer, fast  # noqa: F401 (compiles the kernels, so that all tests use them)
+from minlm.tokenization import BPETokenizer
 
 
 @pytest.fixture(scope="session")
