@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _work(arguments: argparse.Namespace) -> None:
     from minlm.errors import MinlmError
-    from minlm.reports.comparison import draw, read_run, write_page, write_table
+    from minlm.reports.comparison import draw, read_run, write_comparison_page, write_table
 
     if not arguments.runs:
         raise MinlmError("there is nothing to compare. Name `experiments:` in the configuration; docs/experiments.md.")
@@ -35,7 +35,7 @@ def _work(arguments: argparse.Namespace) -> None:
     runs = [read_run(folder, text) for folder, text in zip(arguments.runs, settings, strict=True)]
     write_table(arguments.output_csv, runs)
     draw(arguments.output_png, runs)
-    write_page(arguments.output_html, runs, arguments.output_png)
+    write_comparison_page(arguments.output_html, runs, arguments.output_png)
     best = min(runs, key=lambda run: run.row["bits_per_byte"])
     log.info(
         f"wrote {arguments.output_html}: {len(runs)} runs, the best is {best.name} "

@@ -35,10 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.export.huggingface import export, read_evaluation
+    from minlm.export.huggingface import export
+    from minlm.export.model_card import FIGURES
     from minlm.generation.load import load_with_tokenizer
+    from minlm.training.evaluation import read_evaluation
 
-    evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation)
+    evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation, FIGURES)
     model, tokenizer, info = load_with_tokenizer(arguments.checkpoint, arguments.vocab_path, arguments.merges_path)
     export(
         arguments.output,
