@@ -21,7 +21,6 @@ from minlm.corpus.local_files import _read_files
 from minlm.corpus.mix import mix_corpora
 from minlm.corpus.web import Pace
 from minlm.errors import MinlmError
-from minlm.export.huggingface import read_evaluation
 from minlm.generation.samples_file import Sample, Setting, write_samples
 from minlm.pipeline.rules import kept_books
 from minlm.reports import run_pages as report
@@ -136,7 +135,6 @@ def read_tokenizer(path: Path, originals: Path) -> None:
 
 def read_evaluation_file(path: Path, originals: Path) -> None:
     report.write_evaluation_page(path.with_suffix(".html"), path)
-    read_evaluation(path)
 
 
 def read_selection(path: Path, originals: Path) -> None:

@@ -1,4 +1,4 @@
-"""A folder that other programs read: weights, configuration and tokenizer in the layout of the Hugging Face Hub."""
+"""Export to the layout of the Hugging Face Hub: a folder with weights, configuration, tokenizer and model card."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,10 @@ from safetensors.torch import save
 from minlm.atomic import atomic_folder
 from minlm.documents import SEPARATOR
 from minlm.export.llama import llama_config, llama_weights
+from minlm.export.model_card import model_card
 from minlm.export.tokenizer_json import tokenizer_json
 from minlm.generation.samples_file import end_of_text
-from minlm.reports.model_card import model_card
 from minlm.tokenization import BPETokenizer
-from minlm.training import evaluation as evaluation_file
 from minlm.transformer.model import TransformerLM
 
 FILES = (
@@ -32,15 +31,14 @@ def export(
     corpus_source: str | None = None,
     ancients_share: float = 0.0,
 ) -> None:
-    """Write `FILES` into a folder, all or nothing; an earlier export there is replaced.
+    """Write `FILES` into a folder, all or nothing, and replace an earlier export there.
 
-    transformers loads it with `AutoModelForCausalLM.from_pretrained(folder)` and `AutoTokenizer` likewise.
+    transformers loads the folder with `AutoModelForCausalLM.from_pretrained(folder)`, and `AutoTokenizer` likewise.
 
     Args:
-        folder: to write.
-        model, tokenizer, info: as `loading.load_with_tokenizer` returns them.
-        evaluation: results of the validation, for the model card.
-        corpus_source, ancients_share: what the text was, for the model card; see `model_card`.
+        folder: folder to write.
+        model, tokenizer, info: as `load.load_with_tokenizer` returns them.
+        evaluation, corpus_source, ancients_share: for the model card, see `model_card`.
 
     Raises:
         MinlmError: Llama cannot express the model, or the folder cannot be written.
@@ -57,7 +55,7 @@ def export(
         **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": longest,
         **({"suppress_tokens": foreign} if foreign else {}),  # ids that the tokenizer does not have
     }  # fmt: skip
-    # Version 5 of transformers makes LlamaTokenizer of a Llama's tokenizer unless another class is named.
+    # Without a class, version 5 of transformers would load the tokenizer of a Llama as LlamaTokenizer.
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": SEPARATOR,
@@ -83,14 +81,3 @@ def export(
             text = json.dumps(content, ensure_ascii=False, indent=1)
             (temporary / name).write_text(f"{text}\n", encoding="utf-8")
         (temporary / "README.md").write_text(card, encoding="utf-8")
-
-
-def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """The figures for the model card from evaluation.json.
-
-    Raises:
-        MinlmError: it is missing or damaged.
-    """
-    names = ("nats_per_token", "perplexity", "bits_per_byte")
-    evaluation = evaluation_file.read_evaluation(path, names)
-    return {name: float(evaluation[name]) for name in names}

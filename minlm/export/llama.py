@@ -1,4 +1,4 @@
-"""The same model in the words of transformers' `LlamaForCausalLM`: configuration and weights."""
+"""The configuration and the weights of a model in the form of transformers' `LlamaForCausalLM`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from minlm.fast.transformer.attention import evens_first
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import RMSNorm
 
-# What Llama cannot express, and why.
+# The ablations that Llama cannot express, and why.
 FOREIGN = {
     "disable_rmsnorm": "Llama has RMSNorm",
     "post_norm": "Llama has its norms before attention and feed-forward",
@@ -33,7 +33,7 @@ NAMES = {
 
 
 def llama_config(model: TransformerLM) -> dict[str, Any]:
-    """The contents of config.json, but for the special tokens.
+    """The contents of config.json, without the special tokens.
 
     Raises:
         MinlmError: the model is an ablation that Llama cannot express.
@@ -69,19 +69,19 @@ def llama_config(model: TransformerLM) -> dict[str, Any]:
 
 
 def llama_weights(model: TransformerLM) -> dict[str, Tensor]:
-    """The weights under Llama's names, float32 on the CPU; they are copies where the layout differs.
+    """The weights under Llama's names, float32 on the CPU; those in another layout are copies.
 
-    Our RoPE turns the pairs (2i, 2i+1) of a head, Llama's the pairs (i, i + d_k/2), so the rows of each head's query
-    and key projections change places: first the even ones, then the odd ones.
+    Our RoPE rotates the pairs (2i, 2i+1) of a head, Llama's the pairs (i, i + d_k/2). So the rows of each head's query
+    and key projections are reordered: the even ones first, then the odd ones.
     """
     num_heads = model.config["num_heads"]
     weights = {}
     for name, tensor in model.state_dict().items():
-        part, prefix = name.removesuffix(".weight"), ""
-        if part.startswith("layers."):
-            _, index, part = part.split(".", 2)
+        module, prefix = name.removesuffix(".weight"), ""
+        if module.startswith("layers."):
+            _, index, module = module.split(".", 2)
             prefix = f"model.layers.{index}."
-        if part in ("attn.q_proj", "attn.k_proj"):
+        if module in ("attn.q_proj", "attn.k_proj"):
             tensor = evens_first(tensor, num_heads)
-        weights[f"{prefix}{NAMES[part]}.weight"] = tensor.float().cpu().contiguous()
+        weights[f"{prefix}{NAMES[module]}.weight"] = tensor.float().cpu().contiguous()
     return weights

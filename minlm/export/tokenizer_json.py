@@ -1,6 +1,6 @@
-"""tokenizer.json, the file of the `tokenizers` library: vocabulary, merges and how text is cut, all in one.
+"""tokenizer.json, the file format of the `tokenizers` library: vocabulary, merges and pre-tokenization in one.
 
-It is written from its description, without that library: plain JSON.
+The file is plain JSON, so writing it does not need that library.
 """
 
 import json
@@ -13,7 +13,7 @@ from minlm.tokenization.vocabulary_files import spell
 
 
 def write_tokenizer_json(tokenizer: BPETokenizer, path: str | Path) -> None:
-    """Write a file that `tokenizers.Tokenizer.from_file` reads; it gives the same ids for any text."""
+    """Write a file for `tokenizers.Tokenizer.from_file`, which then gives the same ids for any text."""
     with atomic_write(path) as file:
         json.dump(tokenizer_json(tokenizer), file, ensure_ascii=False, indent=1)
         file.write("\n")
@@ -22,7 +22,7 @@ def write_tokenizer_json(tokenizer: BPETokenizer, path: str | Path) -> None:
 def tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
     """The contents of tokenizer.json.
 
-    Special tokens stand there as they are, all other tokens in GPT-2's spelling (see `files`).
+    Special tokens appear as they are, all others in GPT-2's spelling, see `vocabulary_files.spell`.
     """
     special_ids = {tokenizer.encode(token)[0]: token for token in tokenizer.special_tokens}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -38,7 +38,7 @@ def tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
             for index in sorted(special_ids)
         ],
         "normalizer": None,
-        "pre_tokenizer": byte_level,  # its pattern is GPT-2's, as ours
+        "pre_tokenizer": byte_level,  # has GPT-2's pattern, as we do
         "post_processor": None,
         "decoder": byte_level,
         "model": {

@@ -1,7 +1,10 @@
-"""Text from a model: one token after the other, many texts at once.
+"""Generation in production: many texts in a batch, or one as a stream.
 
-Each text has its own prompt, temperature, top_k, nucleus and seed. What comes out does not depend on what else is
-generated beside it.
+`minlm.transformer.generate` is the definition: it continues one prompt and is written to be read. Here many texts
+advance together, each with its own prompt, temperature, top_p, top_k and seed: `batch_cache` holds their keys and
+values, and `draw` draws a token for each. A text does not depend on the others in its batch. The same seed gives the
+tokens of `generate`, unless rounding moves a draw across the border between two tokens; tests/generation/
+test_agreement.py compares the two.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor
 
 from minlm.errors import MinlmError
-from minlm.generation.cache import KeyValueCache
+from minlm.generation.batch_cache import BatchCache
 from minlm.generation.draw import NO_TOKEN, draw_tokens
 from minlm.progress import Progress
 from minlm.transformer.checks import check_request, spoiled_weight
@@ -25,12 +28,8 @@ class Request:
 
     Attributes:
         prompt_ids: at least one token id; an empty text starts from the id of `<|endoftext|>`.
-        temperature: logits are divided by it; 0 takes the most probable token always.
-        top_p: draw from the smallest set of tokens with at least this probability together (the nucleus,
-            Holtzman et al. 2020); None draws from all.
-        seed: of this text's randomness; None uses torch's global generator.
-        top_k: draw from this many most probable tokens (Fan et al. 2018); with top_p, the nucleus is taken of their
-            distribution. None draws from all.
+        temperature, top_p, top_k: see `minlm.transformer.sampling.sample_token`.
+        seed: of this text's random numbers; None uses torch's global generator.
     """
 
     prompt_ids: Sequence[int]
@@ -46,9 +45,9 @@ class StreamedToken:
 
     Attributes:
         token: its id.
-        probability: what the model gave it, by its plain distribution: temperature 1, before top_k and top_p.
-        alternatives: the most probable (id, probability) by the same distribution, the best first; the token itself
-            is among them if it is that probable.
+        probability: its probability in the model's own distribution: temperature 1, before top_k and top_p.
+        alternatives: (id, probability) of the most probable tokens in the same distribution, in descending order; they
+            may include the token itself.
     """
 
     token: int
@@ -63,24 +62,21 @@ def generate_batch(
     stop_token: int | None = None,
     vocab_size: int | None = None,
 ) -> list[Tensor]:
-    """Continue all prompts together.
-
-    A prompt longer than the context is read from its last `context_length` tokens. When a text has filled the
-    context, the model goes on with the last half of it in view, and so on each time the context is full.
+    """Continue all prompts together, each as `minlm.transformer.generate` would.
 
     Args:
         model: on any device.
-        requests: what to generate; prompts of any lengths.
-        max_new_tokens: tokens to add to each at most.
+        requests: the texts to generate; prompts may differ in length.
+        max_new_tokens: limit for each text.
         stop_token: a text ends when this is drawn; it is not part of the result.
-        vocab_size: draw only ids below this, for a model with more ids than its tokenizer; None draws all.
+        vocab_size: draw only ids below this, for a model with more ids than its tokenizer; None draws from all.
 
     Returns:
         for each request int64 (prompt + new tokens,) on the CPU.
 
     Raises:
-        MinlmError: an empty prompt, a token the model does not have, a setting out of range, or weights that are not
-            finite.
+        MinlmError: an empty prompt, a token that the model does not have, a setting out of range, or logits that are
+            not finite.
     """
     _check(model, requests, max_new_tokens)
     texts = [list(request.prompt_ids) for request in requests]
@@ -103,14 +99,14 @@ def stream(
     vocab_size: int | None = None,
     num_alternatives: int = 0,
 ) -> Iterator[StreamedToken]:
-    """Continue one prompt and yield each new token as soon as it is drawn: the same tokens as `generate` gives.
+    """Continue one prompt and yield each new token as soon as it is drawn.
 
-    The model works only while the next token is asked for, so a reader who stops reading stops it. For the text of
-    the tokens see `streaming.stream_text`: a character can take several tokens.
+    The model runs only while a caller waits for the next token, so whoever stops reading stops it. `stream_text`
+    yields text instead, because a character can take several tokens.
 
     Args:
-        model, prompt_ids, …, vocab_size: as for `generate` and `generate_batch`.
-        num_alternatives: how many of the most probable tokens to report with each.
+        model, prompt_ids, …, vocab_size: as for `generate_batch` and its `Request`.
+        num_alternatives: number of most probable tokens to report with each token.
 
     Raises:
         MinlmError: as `generate_batch`, at the call and not at the first token.
@@ -131,29 +127,29 @@ def _extend(
     stop_token: int | None,
     vocab_size: int | None,
 ) -> Iterator[Tensor]:
-    """Extend `texts` in place, a token each at a time, until all have ended.
+    """Extend `texts` in place, one token at a time, until all have ended.
 
     Yields:
-        after each step, the logits (rows, vocab) it drew from, a row for each text that goes on.
+        after each step, the logits (rows, vocab) from which it drew, with a row for each text that continues.
     """
     settings = _stack(requests, max_new_tokens)
-    active = texts  # the texts that go on; row i of the cache, the logits and the settings belongs to active[i]
+    active = texts  # those that continue; row i of the cache, the logits and the settings belongs to active[i]
     cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
     for step in range(max_new_tokens):
         logits = logits[:, :vocab_size]
         temperatures, top_ps, top_ks, draws = settings
         tokens = draw_tokens(logits, temperatures, top_ps, top_ks, draws[:, step])
-        drawn = tokens.tolist()  # the only place where the device is waited for
+        drawn = tokens.tolist()  # the only place that waits for the device
         if NO_TOKEN in drawn:
-            raise MinlmError(_what_is_spoiled(model))
-        going_on = [row for row, token in enumerate(drawn) if token != stop_token]
-        if len(going_on) < len(active):
-            active, drawn = [active[row] for row in going_on], [drawn[row] for row in going_on]
-            rows = torch.tensor(going_on, dtype=torch.int64)
+            raise MinlmError(_explain_bad_logits(model))
+        kept = [row for row, token in enumerate(drawn) if token != stop_token]
+        if len(kept) < len(active):
+            active, drawn = [active[row] for row in kept], [drawn[row] for row in kept]
+            rows = torch.tensor(kept, dtype=torch.int64)
             settings = [setting[rows] for setting in settings]
             cache.keep(rows)
-            there = move(rows, logits.device)
-            tokens, logits = tokens[there], logits[there]
+            rows = move(rows, logits.device)
+            tokens, logits = tokens[rows], logits[rows]
         if not active:
             return
         for text, token in zip(active, drawn, strict=True):
@@ -165,10 +161,10 @@ def _extend(
             cache.lengths += 1
 
 
-def _what_is_spoiled(model: TransformerLM) -> str:
+def _explain_bad_logits(model: TransformerLM) -> str:
     name = spoiled_weight(model)
-    what = f"weight {name} holds NaN or infinite values" if name else "logits became NaN or infinite"
-    return f"the model's {what}, so it cannot write. Train it again, with a lower lr_max."
+    cause = f"weight {name} holds NaN or infinite values" if name else "logits became NaN or infinite"
+    return f"the model's {cause}, so it cannot write. Train it again, with a lower lr_max."
 
 
 def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToken:
@@ -186,7 +182,7 @@ def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: in
 def _stack(requests: Sequence[Request], max_new_tokens: int) -> list[Tensor]:
     """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`, on the CPU.
 
-    All the randomness of a text is drawn beforehand: it is the same on every device.
+    All random numbers of a text come from the CPU in advance, so they are the same on every device.
     """
     generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
     return [
@@ -197,31 +193,31 @@ def _stack(requests: Sequence[Request], max_new_tokens: int) -> list[Tensor]:
     ]
 
 
-def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCache, Tensor]:
-    """Read the windows; return the filled cache and the logits (rows, vocab) behind each window's end.
+def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[BatchCache, Tensor]:
+    """Read the windows; return the filled cache and the logits (rows, vocab) after the last token of each window.
 
-    Each is read alone: padding them to the same length would cost more than reading them together saves. What stands
-    there several times is read once.
+    Each window is read by itself, because padding all to one length would cost more than a batch saves. Equal windows
+    are read once.
     """
     device = model.lm_head.weight.device
-    cache = KeyValueCache(model, len(windows))
+    cache = BatchCache(model, len(windows))
     states = torch.empty(len(windows), model.config["d_model"], device=device, dtype=model.lm_head.weight.dtype)
     rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, window in enumerate(windows):
         rows_of.setdefault(tuple(window), []).append(row)
     for tokens, rows in rows_of.items():
-        alone = KeyValueCache(model, 1)
-        last = model.hidden_states(move(torch.tensor([tokens]), device), alone)[:, -1]
-        alone.lengths += len(tokens)
+        single = BatchCache(model, 1)
+        last = model.hidden_states(move(torch.tensor([tokens]), device), single)[:, -1]
+        single.lengths += len(tokens)
         states[move(torch.tensor(rows), device)] = last
-        cache.replace(torch.tensor(rows), alone)
+        cache.replace(torch.tensor(rows), single)
     return cache, model.lm_head(states)
 
 
-def _make_room(model: TransformerLM, cache: KeyValueCache, texts: list[list[int]]) -> None:
-    """Where a row of the cache is full, read the last half of its text again, so that one more token fits.
+def _make_room(model: TransformerLM, cache: BatchCache, texts: list[list[int]]) -> None:
+    """Where a row of the cache is full, replace it by the last half of its text, so that another token fits.
 
-    The newest token of each text is not in the cache yet and stays out.
+    The newest token of each text is not in the cache, neither before nor after.
     """
     full = torch.nonzero(cache.lengths == model.config["context_length"]).flatten()
     half = model.config["context_length"] // 2

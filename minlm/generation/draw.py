@@ -1,4 +1,4 @@
-"""One token from the logits of each text: temperature, top_k, the nucleus, and where a random number points."""
+"""Drawing the next token of each text in a batch: `minlm.transformer.sampling.sample_token` for many rows at once."""
 
 import numpy as np
 import torch
@@ -12,16 +12,17 @@ NO_TOKEN = -1
 def draw_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: Tensor, draws: Tensor) -> Tensor:
     """Draw one token for each row.
 
-    The tokens that may be drawn lie on a line in the order of their ids, each as long as it is probable; the draw
-    says where on that line to look.
+    A row gets the token that `sample_token` draws from its logits; temperature, top_p and top_k may differ from row to
+    row. As there, the allowed tokens lie on a line in the order of their ids, each as long as it is probable, and the
+    draw is a point on that line.
 
-    Nothing waits for the device: what is decided here is decided by the settings, which are on the CPU.
+    No decision waits for the device: all of them depend on the settings, which are on the CPU.
 
     Args:
         logits: (rows, vocab), on any device.
-        temperatures: (rows,), on the CPU; 0 is greedy.
-        top_ps: (rows,), on the CPU, in (0, 1]; 1 is no limit.
-        top_ks: int64 (rows,), on the CPU, at least 1; vocab or more is no limit.
+        temperatures: (rows,), on the CPU; 0 takes the most probable token.
+        top_ps: (rows,), on the CPU, in (0, 1]; 1 means no limit.
+        top_ks: int64 (rows,), on the CPU, at least 1; vocab or more means no limit.
         draws: (rows,), on the CPU, uniform in [0, 1).
 
     Returns:
@@ -34,7 +35,7 @@ def draw_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: Te
         chosen = logits.argmax(dim=-1)
     else:
         scale = move(torch.where(greedy, 1.0, temperatures).unsqueeze(-1), device)
-        # The maximum is taken off before the division, which a tiny temperature would make overflow.
+        # Subtracting the maximum first keeps the division by a tiny temperature from overflowing.
         probabilities = torch.softmax((logits - largest).div_(scale), dim=-1)
         if (top_ps < 1).any() or (top_ks < logits.shape[-1]).any():
             allowed = _allowed(probabilities, move(top_ps, device), move(top_ks, device))
@@ -48,26 +49,27 @@ def draw_tokens(logits: Tensor, temperatures: Tensor, top_ps: Tensor, top_ks: Te
 
 
 def _allowed(probabilities: Tensor, top_ps: Tensor, top_ks: Tensor) -> Tensor:
-    """Which tokens top_k and top_p leave, as a mask (rows, vocab). Of equally probable ones, the lower ids."""
-    falling = _sort_falling(probabilities)
-    line = falling.cumsum(dim=-1)
+    """The tokens that top_k and top_p allow, as a mask (rows, vocab). Among equally probable tokens, low ids win."""
+    descending = _sort_descending(probabilities)
+    line = descending.cumsum(dim=-1)
     end = probabilities.shape[-1] - 1
-    ends = (top_ks.unsqueeze(-1) - 1).clamp(max=end)  # index of the last token that top_k leaves
-    # The nucleus of these: all that begin before top_p of their sum. For top_p = 1 that is all, whatever is rounded.
+    ends = (top_ks.unsqueeze(-1) - 1).clamp(max=end)  # index of the last token that top_k allows
+    # The nucleus among these: all tokens that begin before top_p of their sum. With top_p = 1 it must be all of them,
+    # whatever the rounding, so the target is beyond the end.
     target = torch.where(top_ps < 1, top_ps, 2.0).unsqueeze(-1) * line.gather(-1, ends)
     last = torch.minimum(torch.searchsorted(line, target), ends)
-    least = falling.gather(-1, last)
+    least = descending.gather(-1, last)
     allowed = probabilities >= least
-    ties = (falling.gather(-1, (last + 1).clamp(max=end)) == least) & (last < end)
-    if ties.device.type != "cpu" or ties.any():  # elsewhere, looking whether there are any would take longer
+    ties = (descending.gather(-1, (last + 1).clamp(max=end)) == least) & (last < end)
+    if ties.device.type != "cpu" or ties.any():  # on other devices, the check would take longer than the work
         surplus = allowed.sum(dim=-1, keepdim=True) - (last + 1)
         tied = probabilities == least
         allowed &= ~tied | (tied.cumsum(dim=-1) <= tied.sum(dim=-1, keepdim=True) - surplus)
     return allowed
 
 
-def _sort_falling(values: Tensor) -> Tensor:
-    """Each row from its largest value to its smallest. On a CPU numpy does it 20 times as fast as torch."""
+def _sort_descending(values: Tensor) -> Tensor:
+    """Sort each row in descending order. On a CPU, numpy is 20 times as fast as torch."""
     if values.device.type != "cpu":
         return values.sort(dim=-1, descending=True).values
     return torch.from_numpy(-np.sort(-values.numpy(), axis=-1))

@@ -1,4 +1,4 @@
-"""A trained model together with the tokenizer it was trained with."""
+"""Loading a trained model with its tokenizer."""
 
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,11 @@ def load_with_tokenizer(
     merges_path: str | Path,
     device: torch.device | str = "cpu",
 ) -> tuple[TransformerLM, BPETokenizer, dict[str, Any]]:
-    """Load a checkpoint and its tokenizer, and make sure that they belong together.
+    """Load a checkpoint and its tokenizer, and check that they belong together.
 
     Returns:
-        the model ready for generation, the tokenizer (with `<|endoftext|>` special), and what else the checkpoint
-        says (see `checkpoint.load_model`).
+        the model, ready for generation; the tokenizer, with `<|endoftext|>` as a special token; and the checkpoint's
+        other entries, see `checkpoint.load_model`.
 
     Raises:
         MinlmError: a file is missing or damaged, or the model was trained with another tokenizer.
@@ -33,22 +33,22 @@ def load_with_tokenizer(
     model, info = load_model(checkpoint, device, fast.TransformerLM)
     if info["tokenizer"] not in (None, tokenizer.fingerprint):
         raise MinlmError(
-            f"{checkpoint} was trained with another tokenizer than {vocab_path} and {merges_path}; "
+            f"{checkpoint} was not trained with the tokenizer in {vocab_path} and {merges_path}; "
             "give the files it was trained with."
         )
     largest = max(tokenizer.vocab)
     if largest >= model.config["vocab_size"]:
         raise MinlmError(
-            f"{vocab_path} has token ids up to {largest}, but the model in {checkpoint} only knows "
-            f"{model.config['vocab_size']}; give the files it was trained with."
+            f"{vocab_path} has token ids up to {largest}, but the model in {checkpoint} has only "
+            f"{model.config['vocab_size']} tokens; give the files it was trained with."
         )
     return prepare_for_generation(model), tokenizer, info
 
 
 def prepare_for_generation(model: TransformerLM) -> TransformerLM:
-    """Evaluation mode, and on a CPU the weights of linear maps laid out column by column in memory.
+    """Switch to evaluation mode and, on a CPU, store the weights of linear maps column by column.
 
-    Names, shapes and values stay as they are; products with few rows get 5 to 10 % faster.
+    Names, shapes and values stay the same; products with few rows become 5 to 10 % faster.
     """
     if model.lm_head.weight.device.type == "cpu":
         for module in model.modules():

@@ -1,10 +1,11 @@
-"""Texts from prompts: the tokenizer in front of `generate_batch` and behind it, and a file of samples to read."""
+"""Samples: texts that a model writes for prompts and settings, and the file that holds them."""
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minlm.atomic import atomic_write
 from minlm.documents import SEPARATOR
@@ -14,12 +15,12 @@ from minlm.reading import reading
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
 
-WIDTH = 80  # of the rules in the file of samples
+WIDTH = 80  # of the lines between samples in the file
 
 
 @dataclass
 class Setting:
-    """Temperature, nucleus and top_k, see `sampling.Request`."""
+    """How to draw tokens: temperature, top_p and top_k, as in `batched.Request`."""
 
     temperature: float
     top_p: float | None
@@ -30,28 +31,42 @@ class Setting:
         """Read "temperature:top_p" or "temperature:top_p:top_k", for example "0.7:0.9" or "1.0:none:40"."""
         try:
             temperature, top_p, top_k = [*text.split(":"), "none"][:3] if text.count(":") < 3 else []
-            return cls(
-                float(temperature),
-                None if top_p == "none" else float(top_p),
-                None if top_k == "none" else int(top_k),
-            )
+            return cls(float(temperature), _optional(float, top_p), _optional(int, top_k))
         except ValueError as error:
             raise MinlmError(
                 f'--settings {text}: write "temperature:top_p", for example 0.7:0.9 or 1.0:none, '
                 'or "temperature:top_p:top_k", for example 1.0:none:40.'
             ) from error
 
+    def __str__(self) -> str:
+        top_p = "none" if self.top_p is None else self.top_p
+        top_k = "" if self.top_k is None else f", top_k {self.top_k}"
+        return f"temperature {self.temperature}, top_p {top_p}{top_k}"
+
+
+def _optional(kind: Callable[[str], Any], text: str) -> Any:
+    return None if text == "none" else kind(text)
+
 
 @dataclass
 class Sample:
-    """A text, the prompt included, and how it came about."""
+    """A text and how it was generated.
+
+    Attributes:
+        prompt: the beginning of the text.
+        setting: how its tokens were drawn.
+        seed: of its random numbers.
+        text: the prompt and its continuation.
+        new_tokens: number of tokens after the prompt.
+        ended: the model ended the text with `<|endoftext|>`; otherwise it reached the limit.
+    """
 
     prompt: str
     setting: Setting
     seed: int
     text: str
     new_tokens: int
-    ended: bool  # by `<|endoftext|>`, not by the limit
+    ended: bool
 
 
 def generate_samples(
@@ -62,65 +77,70 @@ def generate_samples(
     max_new_tokens: int,
     seed: int,
 ) -> list[Sample]:
-    """Continue each prompt with each setting, all in one batch.
+    """Continue each prompt with each setting, in one batch.
 
-    The first sample has the seed `seed`, the next `seed + 1` and so on. An empty prompt starts a new document.
+    Args:
+        model, tokenizer: a pair that `load.load_with_tokenizer` has checked.
+        prompts: texts to continue; an empty one starts a new document.
+        settings: how to draw the tokens.
+        max_new_tokens: limit for each text.
+        seed: seed of the first sample; the next ones have `seed + 1`, `seed + 2`, …
+
+    Raises:
+        MinlmError: as `generate_batch`, or there is no prompt or no setting.
     """
-    if not prompts or not settings:
+    pairs = [(prompt, setting) for prompt in prompts for setting in settings]
+    if not pairs:
         raise MinlmError("nothing to write: give at least 1 prompt and 1 setting.")
-    drafts = [(prompt, setting) for prompt in prompts for setting in settings]
     requests = [
         Request(prompt_ids(tokenizer, prompt), setting.temperature, setting.top_p, seed + index, setting.top_k)
-        for index, (prompt, setting) in enumerate(drafts)
+        for index, (prompt, setting) in enumerate(pairs)
     ]
     vocab_size = max(tokenizer.vocab) + 1
     results = generate_batch(model, requests, max_new_tokens, end_of_text(tokenizer), vocab_size)
     samples = []
-    for (prompt, setting), request, ids in zip(drafts, requests, results, strict=True):
-        new_tokens = len(ids) - len(request.prompt_ids)
+    for index, ((prompt, setting), ids) in enumerate(zip(pairs, results, strict=True)):
+        new_tokens = len(ids) - len(requests[index].prompt_ids)
         text = tokenizer.decode(ids.tolist() if prompt else ids[1:].tolist())
-        samples.append(Sample(prompt, setting, request.seed or 0, text, new_tokens, new_tokens < max_new_tokens))
+        samples.append(Sample(prompt, setting, seed + index, text, new_tokens, new_tokens < max_new_tokens))
     return samples
 
 
 def end_of_text(tokenizer: BPETokenizer) -> int:
-    """The id of `<|endoftext|>`, before the first token of a document and behind its last."""
+    """The id of `<|endoftext|>`, which starts and ends a document."""
     return tokenizer.encode(SEPARATOR)[0]
 
 
 def prompt_ids(tokenizer: BPETokenizer, prompt: str) -> list[int]:
-    """The ids a text starts from; an empty prompt starts a new document."""
+    """The token ids of a prompt; an empty one starts a new document."""
     return tokenizer.encode(prompt) or [end_of_text(tokenizer)]
 
 
 def random_seed() -> int:
-    """A seed from the operating system's randomness, short enough to type."""
+    """A random seed that is short enough to type."""
     return secrets.randbelow(10**6)
 
 
 def write_samples(path: str | Path, samples: Sequence[Sample], title: str) -> None:
-    """Write a text file that a person reads from top to bottom: a header for each sample, then its text."""
+    """Write a text file for people to read: the title, then a header and a text for each sample."""
     with atomic_write(path) as handle:
         handle.write(f"{title}\n")
         for sample in samples:
-            setting = sample.setting
-            top_p = "none" if setting.top_p is None else setting.top_p
-            top_k = "" if setting.top_k is None else f", top_k {setting.top_k}"
-            text = sample.text.strip("\n")  # a new document begins behind the separator's line end
             length = f"{sample.new_tokens} new tokens" + (", then the end" if sample.ended else "")
+            text = sample.text.strip("\n")  # a new document begins with the line end after the separator
             handle.write(
                 f"\n\n{'=' * WIDTH}\n"
                 f'prompt: "{sample.prompt}"\n'
-                f"temperature {setting.temperature}, top_p {top_p}{top_k}, seed {sample.seed} ({length})\n"
+                f"{sample.setting}, seed {sample.seed} ({length})\n"
                 f"{'-' * WIDTH}\n{text}\n"
             )
 
 
 def read_samples(path: str | Path) -> list[Sample]:
-    """What `write_samples` wrote; the texts without white space at their ends.
+    """Read the file of `write_samples`; the texts come without white space at either end.
 
     Raises:
-        MinlmError: the file is missing or is no such file.
+        MinlmError: the file is missing or damaged.
     """
     header = re.compile(
         rf"\n\n={{{WIDTH}}}\nprompt: \"(.*?)\"\ntemperature (\S+), top_p (\S+?)(?:, top_k (\d+))?, seed (\d+) "
@@ -128,19 +148,11 @@ def read_samples(path: str | Path) -> list[Sample]:
         re.DOTALL,  # a prompt can have several lines
     )
     with reading(path, "a file of samples", "`python -m minlm.scripts.sample` writes one."):
-        pieces = header.split(Path(path).read_text(encoding="utf-8"))[1:]
-        if not pieces:
+        _, *fields = header.split(Path(path).read_text(encoding="utf-8"))  # 7 groups and a text for each sample
+        if not fields:
             raise ValueError("it has no sample")
-        return [
-            Sample(
-                prompt,
-                Setting(
-                    float(temperature), None if top_p == "none" else float(top_p), None if top_k is None else int(top_k)
-                ),
-                int(seed),
-                text.strip(),
-                int(length),
-                bool(ended),
-            )
-            for prompt, temperature, top_p, top_k, seed, length, ended, text in zip(*[iter(pieces)] * 8, strict=True)
-        ]
+        samples = []
+        for prompt, temperature, top_p, top_k, seed, length, ended, text in zip(*[iter(fields)] * 8, strict=True):
+            setting = Setting(float(temperature), _optional(float, top_p), _optional(int, top_k or "none"))
+            samples.append(Sample(prompt, setting, int(seed), text.strip(), int(length), bool(ended)))
+        return samples

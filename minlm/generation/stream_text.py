@@ -1,4 +1,4 @@
-"""A text as it comes: the tokenizer behind `sampling.stream`."""
+"""Text while it is being generated: `batched.stream`, decoded."""
 
 import codecs
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from minlm.transformer.model import TransformerLM
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What one token adds to a text.
+class StreamedText:
+    """The text that one token adds.
 
     Attributes:
         text: the characters that the token completes; "" if it ends inside a character.
-        token: the token; None in a last piece with the U+FFFD of a character that was never completed.
+        token: the token; None for the U+FFFD of a character that is still incomplete at the end.
     """
 
     text: str
@@ -32,18 +32,18 @@ def stream_text(
     max_new_tokens: int,
     seed: int,
     num_alternatives: int = 0,
-) -> Iterator[Piece]:
-    """Continue a prompt until `<|endoftext|>` or the limit and yield each token as soon as it is drawn.
+) -> Iterator[StreamedText]:
+    """Continue a prompt until `<|endoftext|>` or the limit, and yield the text of each token as soon as it is drawn.
 
-    The pieces joined are the text that `generate_samples` appends to the same prompt with the same setting and seed.
+    All texts together are what `generate_samples` appends to the same prompt with the same setting and seed.
 
     Args:
-        model, tokenizer: that belong together, see `loading.load_with_tokenizer`.
-        prompt: text to continue, not repeated in the pieces; an empty one starts a new document.
-        setting: temperature, top_p and top_k.
-        max_new_tokens: at most.
-        seed: of the randomness.
-        num_alternatives: how many of the most probable tokens to report with each token, see `StreamedToken`.
+        model, tokenizer: a pair that `load.load_with_tokenizer` has checked.
+        prompt: text to continue; it is not repeated. An empty one starts a new document.
+        setting: how to draw the tokens.
+        max_new_tokens: limit for the text.
+        seed: of the random numbers.
+        num_alternatives: number of most probable tokens to report with each token, see `StreamedToken`.
 
     Raises:
         MinlmError: as `generate_batch`, at the call.
@@ -60,7 +60,15 @@ def stream_text(
         vocab_size=max(tokenizer.vocab) + 1,
         num_alternatives=num_alternatives,
     )
-    return _pieces(tokens, tokenizer)
+    return _decode(tokens, tokenizer)
+
+
+def _decode(tokens: Iterator[StreamedToken], tokenizer: BPETokenizer) -> Iterator[StreamedText]:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # holds back incomplete characters
+    for token in tokens:
+        yield StreamedText(decoder.decode(tokenizer.decode_bytes([token.token])), token)
+    if rest := decoder.decode(b"", final=True):
+        yield StreamedText(rest, None)
 
 
 def write_stream(
@@ -72,24 +80,24 @@ def write_stream(
     max_new_tokens: int,
     seed: int,
 ) -> int:
-    """Write the prompt and what `stream_text` gives as it comes, for a person to watch; return how many new tokens."""
-    pieces = stream_text(model, tokenizer, prompt, setting, max_new_tokens, seed)  # complains before anything is shown
+    """Write the prompt and then each text of `stream_text` as it comes; return the number of new tokens."""
+    texts = stream_text(model, tokenizer, prompt, setting, max_new_tokens, seed)  # fails before anything is written
     count = 0
     try:
         file.write(prompt)
-        for piece in pieces:
-            file.write(piece.text)
+        for text in texts:
+            file.write(text.text)
             file.flush()
-            count += piece.token is not None
-    finally:  # also when interrupted, so that the message gets a line of its own
+            count += text.token is not None
+    finally:  # after an interruption too, so that its message starts on a new line
         file.write("\n")
         file.flush()
     return count
 
 
-def _pieces(tokens: Iterator[StreamedToken], tokenizer: BPETokenizer) -> Iterator[Piece]:
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # keeps incomplete characters back
-    for token in tokens:
-        yield Piece(decoder.decode(tokenizer.decode_bytes([token.token])), token)
-    if rest := decoder.decode(b"", final=True):
-        yield Piece(rest, None)
+def spell_token(token: bytes) -> str:
+    """A token as text for people to read; in hexadecimal, such as "⟨e8⟩⟨aa⟩", if it is not UTF-8."""
+    try:
+        return token.decode()
+    except UnicodeDecodeError:
+        return "".join(f"⟨{byte:02x}⟩" for byte in token)

@@ -1,1 +1,1 @@
-"""Plots, tables and pages about a corpus, a run, or several runs."""
+"""Figures, tables and web pages about a corpus, a run, or several runs."""

@@ -1,7 +1,7 @@
-"""What the corpora hold: documents, words, tokens and shares as a table; lengths and frequent words as a picture.
+"""A report on corpora: a table of documents, words, tokens and shares; a figure of lengths and frequent words.
 
-Each file is read twice, a block at a time: once for its documents (`mix.scan`), once for its words. The tokens follow
-from the words: a word is always cut into the same tokens, so each distinct word is encoded once.
+Each file is read twice, a block at a time: once for its documents (`mix.scan`), once for its words. A word is always
+cut into the same tokens, so it is enough to encode each distinct word once.
 """
 
 import csv
@@ -10,10 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")  # files, no windows
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,30 +24,37 @@ from minlm.errors import MinlmError
 from minlm.fast.tokenization.options import BYTES_PER_BYTE_OF_WORDS, DEFAULT, Options, choose_backend_for_files
 from minlm.progress import log
 from minlm.reading import parse_json, reading
+from minlm.reports.figures import save_figure, style_axes
 from minlm.tokenization.bpe import BPETokenizer
 from minlm.tokenization.word_counts import WordCounts
 
 SPLITS = ("train", "valid")
 COLUMNS = ("corpus", "split", "documents", "words", "bytes", "tokens", "tokens_per_word", "share", "passes")
 SHOWN_WORDS = 25
-COLORS = ("#0072b2", "#d55e00", "#4d4d4d")  # told apart by lightness too, and by people who see fewer colors
+COLORS = ("#0072b2", "#d55e00", "#4d4d4d")  # distinct in lightness too, and for color-blind readers
 DASHES, MARKERS = ("-", "-", "--"), ("o", "s", "x")
-_WORDS_AT_A_TIME = 10_000
+WORDS_PER_BLOCK = 10_000  # encoded together
 
 
 @dataclass
 class Content:
-    """What one file of a corpus holds.
+    """The contents of one file of a corpus, in numbers.
 
-    `words` are matches of `\\b\\w+\\b`, `tokens` those of the text without the `<|endoftext|>` behind each document.
+    Attributes:
+        documents: number of documents with at least one word.
+        words: number of matches of `\\b\\w+\\b`.
+        bytes: size of the file.
+        tokens: number of tokens, without the `<|endoftext|>` after each document.
+        lengths: (n,), the number of documents with 0, 1, 2, … words.
+        frequent: occurrences of each word that consists of letters, in lower case.
     """
 
     documents: int
     words: int
     bytes: int
     tokens: int
-    lengths: IntArray  # (n,): how many documents have 0, 1, 2, … words
-    frequent: Counter[str]  # words of letters only, in lower case
+    lengths: IntArray
+    frequent: Counter[str]
 
 
 def report_corpora(
@@ -62,16 +65,16 @@ def report_corpora(
     mixture: str | Path | None = None,
     options: Options = DEFAULT,
 ) -> list[dict[str, Any]]:
-    """Write the table and the picture of some corpora.
+    """Write a table and a figure about some corpora.
 
     Args:
-        corpora: name → folder with train.txt and valid.txt; the last one is the mix, if there are several.
+        corpora: name → folder with train.txt and valid.txt. The last of several is the mix of the others.
         tokenizer: cuts the words into tokens.
-        output_csv: table to write, see `COLUMNS`; a row for each file.
-        output_png: picture to write, of the training texts.
-        mixture: what `mix_corpora` recorded. It gives `share`, the part of the mix's words that is from a corpus, and
-            `passes`, how often the corpus was read for that. Both stay empty for what is not in the record.
-        options: of counting words, such as the number of threads.
+        output_csv: table to write, with `COLUMNS` and a row for each file.
+        output_png: figure to write, about the training texts.
+        mixture: the record of `mix_corpora`. It gives `share`, the fraction of the mix's words that come from a corpus,
+            and `passes`, the number of times the corpus was read. Both stay empty for files without a record.
+        options: how to count words, for example the number of threads.
 
     Returns:
         The rows of the table.
@@ -81,7 +84,7 @@ def report_corpora(
     """
     for output in (output_csv, output_png):
         check_writable(output)
-    given = _read_record(mixture) if mixture is not None else {}
+    shares = _read_record(mixture) if mixture is not None else {}
     rows, contents = [], {}
     for split in SPLITS:
         for name, folder in corpora.items():
@@ -89,10 +92,10 @@ def report_corpora(
             content = measure(path, tokenizer, options)
             values = (
                 name, split, content.documents, content.words, content.bytes, content.tokens,
-                round(content.tokens / content.words, 4), *given.get(path, ("", "")),
+                round(content.tokens / content.words, 4), *shares.get(path, ("", "")),
             )  # fmt: skip
             rows.append(dict(zip(COLUMNS, values, strict=True)))
-            log.info(_line(rows[-1]))
+            log.info(_summary(rows[-1]))
             if split == "train":
                 contents[name] = content
     with atomic_write(output_csv) as out:
@@ -104,14 +107,14 @@ def report_corpora(
 
 
 def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
-    """Documents, words and tokens of one corpus file.
+    """Measure one file of a corpus.
 
     Raises:
-        MinlmError: the file is empty or not UTF-8, or has no word.
+        MinlmError: the file is empty or not UTF-8, or has no words.
     """
     spans = scan(path)
     if spans.total_words == 0:
-        raise MinlmError(f"{path} holds no words; delete it and make it again")
+        raise MinlmError(f"{path} holds no words; delete it and make it again.")
     counts = count_words([path], [SEPARATOR], options, in_order=False)
     return Content(
         documents=len(spans.words),
@@ -124,21 +127,21 @@ def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
 
 
 def count_tokens(counts: WordCounts, tokenizer: BPETokenizer) -> int:
-    """How many tokens all the counted words are."""
+    """Count the tokens of all counted words."""
     backend = choose_backend_for_files(tokenizer.backend, BYTES_PER_BYTE_OF_WORDS * len(counts.joined))
     encoder, words, total = tokenizer.make_encoder(backend=backend), counts.words(), 0
     (end_of_word,) = tokenizer.encode(SEPARATOR)
-    for first in range(0, len(words), _WORDS_AT_A_TIME):
-        some = words[first : first + _WORDS_AT_A_TIME]
+    for first in range(0, len(words), WORDS_PER_BLOCK):
+        some = words[first : first + WORDS_PER_BLOCK]
         ids = encoder.encode(b"".join(word + SEPARATOR.encode() for word in some))
         (ends,) = np.nonzero(ids == end_of_word)
         num_tokens = np.diff(ends, prepend=-1) - 1
-        total += int(num_tokens @ counts.counts[first : first + _WORDS_AT_A_TIME])
+        total += int(num_tokens @ counts.counts[first : first + WORDS_PER_BLOCK])
     return total
 
 
 def frequent_words(counts: WordCounts) -> Counter[str]:
-    """How often words of letters occur, upper and lower case taken together."""
+    """Count the words that consist of letters, regardless of case."""
     frequent: Counter[str] = Counter()
     for word, count in zip(counts.words(), counts.counts.tolist(), strict=True):
         if (text := word.decode().strip(" ").lower()).isalpha():
@@ -147,27 +150,24 @@ def frequent_words(counts: WordCounts) -> Counter[str]:
 
 
 def draw(contents: Mapping[str, Content], output: str | Path) -> None:
-    """Write the picture: how long the documents are, and the most frequent words."""
+    """Draw the lengths of the documents and the most frequent words, as a PNG."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.2), layout="constrained", width_ratios=(3, 2))
     _draw_lengths(left, contents)
     _draw_words(right, contents)
     for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
+        style_axes(axes)
         axes.set_axisbelow(True)
-    with atomic_write(output, "wb") as handle:
-        figure.savefig(handle, format="png", dpi=130, metadata={"Software": None})  # the same corpora, the same bytes
-    plt.close(figure)
+    save_figure(figure, output)
 
 
 def length_histogram(lengths: IntArray) -> tuple[np.ndarray, np.ndarray]:
-    """Histogram of document lengths with ten bins from n to 10 n words, fewer below 10.
+    """Histogram of document lengths, with ten bins from n to 10 n words and fewer below 10 words.
 
     Args:
-        lengths: (n,), how many documents have 0, 1, 2, … words.
+        lengths: (n,), the number of documents with 0, 1, 2, … words.
 
     Returns:
-        Edges of the bins in words, shape (k + 1,), and percent of the documents in each, shape (k,).
+        the edges of the bins in words, (k + 1,), and the percentage of documents in each bin, (k,).
     """
     edges = np.unique(np.round(10 ** np.arange(0, np.log10(len(lengths)) + 0.1, 0.1)).astype(int))
     shorter = np.concatenate([[0], np.cumsum(lengths)])  # documents with fewer than 0, 1, 2, … words
@@ -195,8 +195,8 @@ def _draw_lengths(axes: Axes, contents: Mapping[str, Content]) -> None:
 
 
 def _draw_words(axes: Axes, contents: Mapping[str, Content]) -> None:
-    *_, largest = contents.values()  # the mix, where there is one
-    words = [word for word, _ in sorted(largest.frequent.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_WORDS]]
+    *_, mix = contents.values()  # or the only corpus
+    words = sorted(mix.frequent, key=lambda word: (-mix.frequent[word], word))[:SHOWN_WORDS]
     places = np.arange(len(words))
     for (name, content), color, marker in zip(contents.items(), COLORS, MARKERS, strict=False):
         rates = [1000 * content.frequent[word] / content.words for word in words]
@@ -211,18 +211,18 @@ def _draw_words(axes: Axes, contents: Mapping[str, Content]) -> None:
 
 
 def _read_record(path: str | Path) -> dict[Path, tuple[float, float]]:
-    """Share and passes of each file that was mixed."""
+    """Read the share and the passes of each file that was mixed."""
     with reading(path, "a record of mixing", "Delete it and mix again."):
         record = parse_json(Path(path).read_text(encoding="utf-8"))
-        found = {}
+        shares = {}
         for sources in record.values():
             total = sum(source["words"] for source in sources.values())
             for name, source in sources.items():
-                found[Path(name)] = (round(source["words"] / total, 4), round(source["passes"], 4))
-        return found
+                shares[Path(name)] = (round(source["words"] / total, 4), round(source["passes"], 4))
+        return shares
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _summary(row: Mapping[str, Any]) -> str:
     share = f", {row['share']:.1%} of the mix, read {row['passes']:.2f} times" if row["share"] != "" else ""
     return (
         f"{row['corpus']} {row['split']}: {row['documents']:,} documents, {row['words']:,} words, "

@@ -1,50 +1,45 @@
-"""The training curves as pictures."""
+"""The training curves of a run: loss against steps and time, and speed."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")  # files, no windows
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
 from minlm.reading import reading
+from minlm.reports.figures import save_figure, style_axes
 from minlm.training.metrics import Row
 
-NEEDED = ("iter", "train_loss", "val_loss", "elapsed_s", "tokens_seen", "tokens_per_s")
-COUNTED = ("iter", "elapsed_s", "tokens_seen", "tokens_per_s")
-TRAIN, VALID, SPEED = "#8aa4c8", "#c44e52", "#4c72b0"  # told apart by lightness too
+NONNEGATIVE = ("iter", "elapsed_s", "tokens_seen", "tokens_per_s")
+REQUIRED = (*NONNEGATIVE, "train_loss", "val_loss")  # a loss may be NaN
+TRAIN, VALID, SPEED = "#8aa4c8", "#c44e52", "#4c72b0"  # they differ in lightness too
 
 
 def read_metrics(path: str | Path) -> pd.DataFrame:
-    """The rows of a metrics.csv.
+    """Read the rows of a metrics.csv.
 
     Raises:
-        MinlmError: the file is missing, empty or not a metrics.csv.
+        MinlmError: the file is missing, damaged, or has no rows.
     """
     with reading(path, "a table of metrics", f"`nlm-train --log_csv {path}` writes one."):
         table = pd.read_csv(path)
-    missing = [name for name in NEEDED if name not in table]
-    if missing:
+    if missing := [name for name in REQUIRED if name not in table]:
         raise MinlmError(f"{path} lacks the column(s) {', '.join(missing)}: it is not a metrics.csv of minlm.")
-    numeric = [name for name in (*NEEDED, "val_bits_per_byte") if name in table]
     if table.empty:
         raise MinlmError(f"{path} has no rows: the training wrote no metrics.")
-    if words := [name for name in numeric if not pd.api.types.is_numeric_dtype(table[name])]:
-        raise MinlmError(f"{path}: the column {words[0]} holds something that is not a number.")
-    if odd := [name for name in COUNTED if not table[name].between(0, 2**53).all()]:  # a loss may be NaN
-        raise MinlmError(f"{path}: the column {odd[0]} holds something that is no count or time.")
+    numeric = [name for name in (*REQUIRED, "val_bits_per_byte") if name in table]
+    if wrong := [name for name in numeric if not pd.api.types.is_numeric_dtype(table[name])]:
+        raise MinlmError(f"{path}: the column {wrong[0]} holds something that is not a number.")
+    if wrong := [name for name in NONNEGATIVE if not table[name].between(0, 2**53).all()]:
+        raise MinlmError(f"{path}: the column {wrong[0]} holds something that is neither a count nor a time.")
     return table
 
 
 def draw_plots(metrics: pd.DataFrame | Sequence[Row], folder: str | Path) -> list[Path]:
-    """Write loss_vs_iter.png, loss_vs_time.png and speed_vs_iter.png; their paths."""
+    """Write loss_vs_iter.png, loss_vs_time.png and speed_vs_iter.png to a folder; return their paths."""
     table = metrics if isinstance(metrics, pd.DataFrame) else pd.DataFrame(list(metrics))
     seconds = table["elapsed_s"]
     unit = "seconds" if seconds.iloc[-1] < 180 else "minutes" if seconds.iloc[-1] < 180 * 60 else "hours"
@@ -66,11 +61,11 @@ def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
         label="training (mean since the last point)",
     )
     axes.plot(table[x], table["val_loss"], color=VALID, marker="o", markersize=4, label="validation (whole set)")
-    last = table.iloc[-1]  # its loss stands behind it, where no curve is
+    last = table.iloc[-1]
     axes.annotate(
         f"{last['val_loss']:.3f}", (last[x], last["val_loss"]), (6, 0), textcoords="offset points",
         ha="left", va="center", color=VALID,
-    )  # fmt: skip
+    )  # fmt: skip  # to the right of the last point, where there is no curve
     axes.set_xlabel(label)
     axes.set_ylabel("loss (nats per token)")
     axes.set_title(f"Loss over {label.split(' ')[0] if x != 'iter' else 'training steps'}")
@@ -92,9 +87,6 @@ def _draw(folder: str | Path, name: str, draw: Callable[[Axes], None]) -> Path:
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     draw(axes)
     axes.set_xlim(left=0)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_write(path, "wb") as handle:
-        figure.savefig(handle, format="png", dpi=130, metadata={"Software": None})  # the same curve, the same bytes
-    plt.close(figure)
+    style_axes(axes)
+    save_figure(figure, path)
     return path

@@ -25,9 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
-    from minlm.export.huggingface import export, read_evaluation
+    from minlm.export.huggingface import export
+    from minlm.export.model_card import FIGURES
+    from minlm.training.evaluation import read_evaluation
 
-    evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation)
+    evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation, FIGURES)
     model, tokenizer, info = load_model(arguments)
     export(
         arguments.output, model, tokenizer, info, evaluation=evaluation, corpus_source=arguments.corpus_source,

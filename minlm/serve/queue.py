@@ -1,52 +1,52 @@
-"""One at a time: who comes while the model is busy stands in line and is told the place."""
+"""The queue for the model: one request at a time, and those that wait learn their place."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-CHECK_SECONDS = 0.25  # how often somebody who waits is asked whether they are still there
+CHECK_SECONDS = 0.25  # between two checks whether a waiting client is still there
 
 
-class LineFull(Exception):
-    """As many as allowed are waiting already."""
+class QueueFull(Exception):
+    """The maximum number of requests is waiting already."""
 
 
-class LineClosed(Exception):
-    """Nobody is served anymore: the server is stopping."""
+class QueueClosed(Exception):
+    """The server is stopping and serves no more requests."""
 
 
-class GoneAway(Exception):
-    """The client who waits, or is being served, has left."""
+class ClientGone(Exception):
+    """The client has closed its connection."""
 
 
-class Line:
+class RequestQueue:
     """First come, first served.
 
     Args:
-        max_waiting: how many may wait behind the one who is being served.
+        max_waiting: number of requests that may wait while one is served.
 
     Attributes:
-        closed: nobody is served anymore; who is being served looks at it between two tokens.
+        closed: the server is stopping; the request that is served checks this between two tokens.
     """
 
     def __init__(self, max_waiting: int):
         self.max_waiting = max_waiting
         self.closed = False
         self._changed = threading.Condition()
-        self._tickets: list[object] = []  # the first is being served
+        self._tickets: list[object] = []  # the first one is served
 
     @contextmanager
     def ticket(self) -> Iterator[object]:
-        """A place at the end of the line, held during the block.
+        """A place at the end of the queue, held during the block.
 
         Raises:
-            LineFull: see there.
+            QueueFull: there is no free place.
         """
         ticket = object()
         with self._changed:
             if len(self._tickets) > self.max_waiting:
-                raise LineFull
+                raise QueueFull
             self._tickets.append(ticket)
         try:
             yield ticket
@@ -55,37 +55,38 @@ class Line:
                 self._tickets.remove(ticket)
                 self._changed.notify_all()
 
-    def wait(self, ticket: object, tell: Callable[[int], None], is_gone: Callable[[], bool]) -> None:
+    def wait(self, ticket: object, report_place: Callable[[int], None], is_gone: Callable[[], bool]) -> None:
         """Return when it is the ticket's turn.
 
         Args:
-            ticket: see there.
-            tell: called with the number of those in front, each time it changes.
-            is_gone: asked now and then.
+            ticket: from `ticket`.
+            report_place: called with the number of requests ahead, each time it changes.
+            is_gone: called now and then; whether the client has closed its connection.
 
         Raises:
-            LineClosed, GoneAway: see there.
+            QueueClosed: the server is stopping.
+            ClientGone: `is_gone` returned True.
         """
-        told = None
+        reported = None
         while True:
             with self._changed:
-                self._changed.wait_for(partial(self._has_news, ticket, told), CHECK_SECONDS)
-                in_front = self._tickets.index(ticket)
+                self._changed.wait_for(partial(self._has_news, ticket, reported), CHECK_SECONDS)
+                ahead = self._tickets.index(ticket)
             if self.closed:
-                raise LineClosed
+                raise QueueClosed
             if is_gone():
-                raise GoneAway
-            if in_front == 0:
+                raise ClientGone
+            if ahead == 0:
                 return
-            if in_front != told:
-                tell(in_front)
-                told = in_front
+            if ahead != reported:
+                report_place(ahead)
+                reported = ahead
 
-    def _has_news(self, ticket: object, told: int | None) -> bool:
-        return self.closed or self._tickets.index(ticket) != told
+    def _has_news(self, ticket: object, reported: int | None) -> bool:
+        return self.closed or self._tickets.index(ticket) != reported
 
     def close(self, timeout: float) -> None:
-        """Serve nobody anymore; wait at most `timeout` seconds until all tickets are back."""
+        """Serve no more requests, and wait at most `timeout` seconds until all tickets are returned."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()

@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from minlm.atomic import atomic_folder
 from minlm.corpus.bible import sample_chapters
 from minlm.errors import MinlmError
-from minlm.export.huggingface import FILES, export, read_evaluation
+from minlm.export.huggingface import FILES, export
+from minlm.export.model_card import FIGURES, SOURCES, model_card
 from minlm.generation.batched import Request, generate_batch
 from minlm.generation.load import load_with_tokenizer
-from minlm.reports.model_card import SOURCES, model_card
 from minlm.scripts import export as export_script
 from minlm.tokenization import BPETokenizer
+from minlm.training.evaluation import read_evaluation
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import save_model
 
@@ -235,4 +236,4 @@ def test_evaluations_that_are_none(tmp_path, content):
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(MinlmError, match=r"evaluation\.json.*minlm\.scripts\.evaluate"):
-        read_evaluation(path)
+        read_evaluation(path, FIGURES)

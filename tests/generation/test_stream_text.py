@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minlm.errors import MinlmError
 from minlm.generation.batched import StreamedToken
 from minlm.generation.samples_file import Setting, generate_samples
-from minlm.generation.stream_text import _pieces, stream_text
+from minlm.generation.stream_text import _decode, stream_text
 from minlm.tokenization import BPETokenizer
 from minlm.transformer import TransformerLM
 
@@ -24,10 +24,10 @@ def make_tokenizer() -> BPETokenizer:
 
 
 def pieces_of(ids):
-    return list(_pieces(iter([StreamedToken(index, 0.5, []) for index in ids]), make_tokenizer()))
+    return list(_decode(iter([StreamedToken(index, 0.5, []) for index in ids]), make_tokenizer()))
 
 
-def test_the_pieces_are_the_text_of_generate_samples():
+def test_the_decode_are_the_text_of_generate_samples():
     torch.manual_seed(0)
     model, tokenizer = TransformerLM(400, 16, 16, 1, 2, 24), make_tokenizer()
     for seed, prompt in enumerate(["", "the", "語 the é"]):  # an untrained model writes any bytes
@@ -59,7 +59,7 @@ def test_a_character_that_is_never_completed():
 
 
 @given(st.lists(st.integers(0, 260), max_size=30))
-def test_pieces_of_any_tokens_are_their_decoding(ids):
+def test_decode_of_any_tokens_are_their_decoding(ids):
     pieces = pieces_of(ids)
     assert "".join(piece.text for piece in pieces) == make_tokenizer().decode(ids)
     assert [piece.token.token for piece in pieces if piece.token] == ids
