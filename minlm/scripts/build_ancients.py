@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.chunk import build_ancients
+    from minlm.corpus.gutenberg.chunks import build_ancients
 
     start = time.perf_counter()
     pieces = build_ancients(

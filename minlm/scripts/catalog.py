@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.gutendex import write_catalog
+    from minlm.corpus.gutenberg.catalog import write_catalog
 
     start = time.perf_counter()
     books = write_catalog(

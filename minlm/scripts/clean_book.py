@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.cleaning import clean_file
+    from minlm.corpus.gutenberg.cleaning import clean_file
 
     words, counts = clean_file(arguments.input, arguments.output, arguments.light, arguments.keep_typography)
     done = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)

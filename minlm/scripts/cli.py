@@ -122,7 +122,7 @@ def run(
     try:
         progress.configure(arguments.log_file)
         locks.check_system()
-        process.end_with_head()
+        process.end_with_owner()
         work(arguments)
     except (MinlmError, OSError) as error:
         progress.log.error(f"{parser.prog}: error: {describe(error)}")

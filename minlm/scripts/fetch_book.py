@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.gutenberg import fetch_book
+    from minlm.corpus.gutenberg.books import fetch_book
 
     what = fetch_book(arguments.selection, arguments.gutenberg_id, arguments.output, arguments.request_delay)
     log.info(f"{arguments.output}: {what}")

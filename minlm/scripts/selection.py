@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.gutendex import write_selection
+    from minlm.corpus.gutenberg.selection import write_selection
 
     choices = write_selection(
         arguments.catalog,

@@ -10,7 +10,7 @@ from minlm.cores import available_cores
 from minlm.errors import MinlmError
 from minlm.pipeline.experiments import HOW, MAIN, differences, first_alike, runs
 from minlm.finished import forget
-from minlm.process import become_head
+from minlm.process import become_owner
 from minlm.pipeline.rules import (
     JOB,
     any_of,
@@ -32,7 +32,7 @@ if workflow.resource_settings.nodes is None and (workflow.resource_settings.core
     logger.info(f"--cores {workflow.cores}: this process may use {available_cores()}, so it takes no more.")
     workflow.global_resources["_cores"] = available_cores()
 
-become_head()
+become_owner()
 shell.prefix(JOB.replace("{", "{{").replace("}", "}}"))
 
 try:

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_server import Answer
 
-from minlm.corpus.entries import parse_foreign_json
-from minlm.corpus.gutendex import choose_texts, read_catalog, write_selection
+from minlm.corpus.gutenberg.catalog import read_catalog
+from minlm.corpus.gutenberg.entries import parse_foreign_json
+from minlm.corpus.gutenberg.selection import choose_texts, write_selection
 from minlm.errors import MinlmError
 
 # What real entries hold: years that are unknown, BCE; several texts, one of them an archive; two translators.

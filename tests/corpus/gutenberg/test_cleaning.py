@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from minlm.corpus import cleaning
-from minlm.corpus.cleaning import clean_book
-from minlm.corpus.reflow import is_verse, join_lines, reflow
+from minlm.corpus.gutenberg import cleaning
+from minlm.corpus.gutenberg.cleaning import clean_book
+from minlm.corpus.gutenberg.reflow import is_verse, join_lines, reflow
 from minlm.errors import MinlmError
 from minlm.scripts import clean_book as program
 
@@ -228,7 +228,7 @@ def test_program(tmp_path, capfd):
     assert "header and footer 2" in shown
     source.write_text(PROSE)
     program.main(["--input", str(source), "--output", str(output), "--light"])
-    assert "0 of Project Gutenberg's 2 markers found" in capfd.readouterr().err
+    assert "only 0 of Project Gutenberg's 2 markers found" in capfd.readouterr().err
     assert output.read_text() == PROSE
 
     source.write_text("")  # a book that could not be fetched
