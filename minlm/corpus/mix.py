@@ -21,7 +21,7 @@ from minlm.errors import MinlmError
 from minlm.progress import Progress, log
 
 TRAIN_FRACTION = 0.95  # of target_total_words; the rest is validation
-CUT_ABOVE = 0.001  # a last document with more than this fraction of the words is cut to size, a smaller one is dropped
+CUT_ABOVE = 0.001  # the last document is cut to size if more than this fraction of the words is missing without it
 
 _LINE_ENDS = b"\r\n"
 _END = f"\n{SEPARATOR}\n".encode()

@@ -1,6 +1,7 @@
 """Each step before and after, then whole books in the shapes that Project Gutenberg has used."""
 
 import re
+import time
 
 import pytest
 
@@ -206,6 +207,33 @@ def test_verse():
 )
 def test_hyphens_at_line_ends(lines, words, joined):
     assert join_lines(lines, words) == joined
+
+
+N = 100_000
+REPETITIVE = {
+    "spaces": "x" + " " * N + "y",
+    "line feeds": "a" + "\n" * N + "b",
+    "stars": "*" * N + "x",
+    "lines of stars": "***\n" * (N // 4) + "x",
+    "start markers": "*** START OF THIS PROJECT GUTENBERG\n" * (N // 36),
+    "contents": "Contents\n" * (N // 9),
+    "lists of contents": "Contents\n\na\nb\nc\n\n\n\n" * (N // 20),
+    "index": "Index 1\n" * (N // 8),
+    "one paragraph": "word word\n" * (N // 10),
+    "hyphens": "a-\n" * (N // 3),
+    "a long word": "x" * N + "-\ny",
+    "illustration": "[Illustration: " + "\n" * N + "]" + "\n" * N + "x",
+    "open notes": "[note " * (N // 6),
+    "an open note with brackets": "[note " + "[a]" * (N // 3),
+}
+
+
+@pytest.mark.parametrize("text", REPETITIVE.values(), ids=REPETITIVE.keys())
+def test_cleaning_takes_linear_time(text):
+    """0.3 s at most; in quadratic time some of these took minutes."""
+    start = time.process_time()
+    clean_book(text)
+    assert time.process_time() - start < 3
 
 
 def test_separator_never_stays():
