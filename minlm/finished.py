@@ -1,8 +1,9 @@
-"""What proves that a training of a workflow has finished, for as long as its snakemake may not have noticed.
+"""Protects a finished training from being repeated when Snakemake is killed before it has recorded the job as done.
 
-Snakemake notes that a job is done after the job has ended. If it is killed before, the next call deletes what the job
-made and runs it again. So the trainer keeps a second name of the model (a hard link) and the metrics in a folder
-beside the model. A snakemake that ends by itself has noticed, and removes the folder.
+Snakemake records a job as done a moment after the job ends. If Snakemake is killed in between, its next call deletes
+the job's outputs and runs it again, which for a training may cost days. So the training job keeps a second name of
+the model (a hard link) and the metrics in a folder beside the model, `.model.pt.finished`. If the same training is
+started again, it takes the model from there. A Snakemake that ends normally removes the folder.
 """
 
 import hashlib
@@ -21,11 +22,11 @@ MODEL, RECORD = "model.pt", "record.json"
 
 
 class FinishedRun:
-    """The record of a finished training.
+    """The copy of a finished training: its model and its metrics.
 
     Args:
-        path: of the model.
-        fingerprint: of the run, see `run_state.run_fingerprint`.
+        path: the model.
+        fingerprint: identifies the run, see `state.run_fingerprint`.
     """
 
     def __init__(self, path: str | Path, fingerprint: str):
@@ -33,17 +34,17 @@ class FinishedRun:
         self.folder = _folder(path)
 
     def keep(self, rows: list[dict[str, Any]]) -> None:
-        """Note that the model is written, with the rows of its metrics."""
+        """Keep the model, which has been written, with the rows of its metrics."""
         try:
             with atomic_folder(self.folder, (MODEL, RECORD)) as folder:
                 _link(self.path, folder / MODEL)
                 record = {"rows": rows, "proof": self._proof(self.path, rows)}
                 (folder / RECORD).write_text(json.dumps(record))
-        except (MinlmError, OSError) as error:  # the run itself is complete
+        except (MinlmError, OSError) as error:  # the training itself has succeeded
             log.warning(f"if snakemake is killed now, this training will be repeated: {error}")
 
     def restore(self, inputs: Iterable[str | Path]) -> list[dict[str, Any]] | None:
-        """Put the model back if this very training had finished, and no input was touched since; its rows, or None."""
+        """Restore the model if this training finished and no input is newer. Returns the rows of metrics, or None."""
         kept = self.folder / MODEL
         try:
             finished_at = (self.folder / RECORD).stat().st_mtime
@@ -53,18 +54,19 @@ class FinishedRun:
             if record["proof"] != self._proof(kept, record["rows"]):
                 return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return None  # there is none, or it is damaged
+            return None  # missing or damaged
         with atomic_path(self.path) as temporary:
             _link(kept, temporary)
         os.utime(self.path)  # newer than its inputs
         return record["rows"]
 
     def _proof(self, model: Path, rows: list[dict[str, Any]]) -> str:
+        """A hash of the run, its model and its metrics. It shows whether any of them differs or is damaged."""
         return hashlib.sha256(f"{self.fingerprint} {sha256(model)} {json.dumps(rows)}".encode()).hexdigest()
 
 
 def forget(models: Iterable[str]) -> None:
-    """Remove the records of these models: snakemake knows that they are done."""
+    """Remove the copies of these models, which Snakemake has recorded as done."""
     for model in models:
         shutil.rmtree(_folder(model), ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Locks of the operating system: they go with the process that holds them, however it ends."""
+"""File locks of the operating system. They end with the process that holds them, even if it is killed."""
 
 import errno
 import os
@@ -13,13 +13,13 @@ try:
 except ImportError:  # native Windows
     fcntl = None  # type: ignore[assignment]
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # some mounts of NFS and Lustre
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)  # from some NFS and Lustre mounts
 
 _warned = False
 
 
 def check_system() -> None:
-    """Make sure that this is a system for minlm.
+    """Check that minlm runs on this operating system.
 
     Raises:
         MinlmError: it is native Windows.
@@ -29,22 +29,23 @@ def check_system() -> None:
 
 
 def open_locked(path: str | Path, mode: str, *, busy: str = "", wait: bool = True) -> IO[Any]:
-    """Open a file, made with its folder if it is not there, and hold its lock until it is closed.
+    """Open a file and hold its lock until the file is closed. A missing file is created with its folder.
 
     Args:
-        mode: as in `open`; must write, or NFS refuses the lock.
-        busy: what to say, once, while another process holds the lock.
-        wait: for that process, or fail.
+        path: the file.
+        mode: as in `open`. It must allow writing, or NFS refuses the lock.
+        busy: the message, logged once, while another process holds the lock.
+        wait: wait for that process; if False, fail with `busy`.
 
     Raises:
-        MinlmError: another process holds the lock, and `wait` is false.
+        MinlmError: another process holds the lock, and `wait` is False.
         OSError: the file cannot be opened.
     """
     check_system()
     path = Path(path)
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, mode)  # noqa: SIM115 (open as long as it is locked)
+        file = open(path, mode)  # noqa: SIM115 (stays open while locked)
         try:
             if not _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 if not wait:
@@ -58,14 +59,14 @@ def open_locked(path: str | Path, mode: str, *, busy: str = "", wait: bool = Tru
         except BaseException:
             file.close()
             raise
-        file.close()  # who held it has removed or renamed this very file: once more
+        file.close()  # the previous holder removed or renamed this file: open the new one
 
 
-def _lock(file: IO[Any], how: int) -> bool:
-    """Whether we have the lock, or need none because the file system has none."""
+def _lock(file: IO[Any], operation: int) -> bool:
+    """Try to lock a file. Returns False if another process holds it, True where the file system has no locks."""
     global _warned
     try:
-        fcntl.flock(file, how)
+        fcntl.flock(file, operation)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -74,6 +75,7 @@ def _lock(file: IO[Any], how: int) -> bool:
         if not _warned:
             _warned = True
             log.warning(
-                f"{file.name} cannot be locked ({error.strerror}): going on without. Do not start the same work twice."
+                f"{file.name} cannot be locked ({error.strerror}); continuing without a lock. "
+                "Do not start the same work twice."
             )
     return True

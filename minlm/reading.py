@@ -1,6 +1,6 @@
-"""Reading files that may be damaged or made by somebody else: whatever a parser raises becomes one clear error.
+"""Reading files that may be damaged or foreign: every error of a parser becomes one clear MinlmError.
 
-Nothing here, and nothing read through it, allocates more than a small multiple of the file's size.
+No function here allocates more than a small multiple of the file's size.
 """
 
 import csv
@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from minlm.errors import DamagedFileError, MinlmError
 
-# What the parsers in use raise for bytes they do not expect. RuntimeError includes NotImplementedError and
-# RecursionError, ValueError all errors of Unicode, JSON and pandas.
+# The exceptions that parsers raise for unexpected bytes. RuntimeError includes NotImplementedError and RecursionError;
+# ValueError includes the errors of Unicode, JSON and pandas.
 UNREADABLE = (
     ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError,
     csv.Error, pickle.PickleError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
@@ -30,33 +30,38 @@ UNREADABLE = (
 
 _short = reprlib.Repr()
 _short.maxstring = 60
-quote = _short.repr  # a string or bytes in quotes, with its middle left out if it is long
+quote = _short.repr  # a string or bytes in quotes; "..." replaces the middle of a long one
 
 
 @contextmanager
-def reading(path: str | Path, what: str, remedy: str) -> Iterator[None]:
-    """Within the block the file `path` is read as `what` ("a vocabulary"); `remedy` is the sentence that helps.
+def reading(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
+    """Turn the errors of a block that reads the file `path` into a MinlmError.
+
+    Args:
+        path: the file.
+        kind: what the file should be, for example "a vocabulary".
+        remedy: a sentence that says what to do.
 
     Raises:
-        DamagedFileError: it is something else, or damaged.
-        MinlmError: it is not there.
-        OSError: the system does not let us read it.
+        DamagedFileError: the file is damaged or of another kind.
+        MinlmError: the file does not exist.
+        OSError: the operating system refuses to read the file.
     """
     try:
         yield
     except FileNotFoundError as error:
         raise MinlmError(f"{path}: there is no such file. {remedy}") from error
     except (OSError, *UNREADABLE) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # those come from absurd offsets
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: invalid offsets
             raise
-        if "allocate memory" in str(error):  # torch's RuntimeError; the file may be sound
+        if "allocate memory" in str(error):  # a RuntimeError of torch; the file may be valid
             raise
         reason = explain(error)
-        raise DamagedFileError(f"{path} is not {what}, or is damaged ({reason}). {remedy}", reason) from error
+        raise DamagedFileError(f"{path} is not {kind}, or is damaged ({reason}). {remedy}", reason) from error
 
 
 def explain(error: Exception) -> str:
-    """An error of a parser in a few words, on one line."""
+    """Describe an error of a parser in a few words, on one line."""
     if isinstance(error, UnicodeDecodeError):
         return f"it is not UTF-8 at offset {error.start}"
     if isinstance(error, RecursionError):
@@ -68,15 +73,15 @@ def explain(error: Exception) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """`json.loads` without its leniency: NaN, Infinity, a name twice in an object and half a character are errors.
+    """`json.loads`, but strict: NaN, Infinity, duplicate names and unpaired surrogates are errors.
 
     Raises:
-        ValueError: it is no such JSON.
+        ValueError: the text is not strict JSON.
         RecursionError: it is nested too deeply.
     """
     value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     if "\\u" in text:
-        json.dumps(value, ensure_ascii=False).encode()  # fails for half of a surrogate pair
+        json.dumps(value, ensure_ascii=False).encode()  # fails for an unpaired surrogate
     return value
 
 
@@ -94,12 +99,12 @@ def _refuse_constant(name: str) -> None:
 
 
 def open_stored_zip(handle: IO[bytes]) -> zipfile.ZipFile:
-    """Open a zip archive of entries as they are, not compressed, and check all sizes and checksums.
+    """Open an uncompressed zip archive, as numpy and torch write them, and check all sizes and checksums.
 
-    numpy and torch write such archives. What is read from one is never larger than its file.
+    Its entries together are no larger than the file.
 
     Raises:
-        One of UNREADABLE, or OSError: it is no such archive, or damaged.
+        One of UNREADABLE, or OSError: the archive is damaged or of another kind.
     """
     size = handle.seek(0, os.SEEK_END)
     archive = zipfile.ZipFile(handle)
@@ -116,12 +121,12 @@ def open_stored_zip(handle: IO[bytes]) -> zipfile.ZipFile:
 
 
 def check_array(file: IO[bytes], size: int) -> None:
-    """Check that the header of a `.npy` file of `size` bytes states what follows it; leaves the file at its start.
+    """Check that the header of a `.npy` file matches its `size` in bytes. Leaves the file at its start.
 
     Raises:
-        One of UNREADABLE: it does not.
+        One of UNREADABLE: it does not match, or is damaged.
     """
-    from numpy.lib import format as npy  # not at the top: the Snakefile reads files too, and is to start quickly
+    from numpy.lib import format as npy  # imported late: the Snakefile uses this module and must start quickly
 
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)
@@ -130,7 +135,7 @@ def check_array(file: IO[bytes], size: int) -> None:
     shape, _, dtype = readers[version](file)
     if dtype.hasobject or dtype.itemsize == 0 or any(length < 0 for length in shape):
         raise ValueError(f"its header states an array of {dtype} and shape {shape}")
-    stated, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if stated != there:
-        raise ValueError(f"its header states {stated} bytes of data, but there are {there}")
+    stated, actual = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if stated != actual:
+        raise ValueError(f"its header states {stated} bytes of data, but it has {actual}")
     file.seek(0)

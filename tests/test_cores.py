@@ -84,10 +84,10 @@ def test_without_cgroups_and_affinities(machine, monkeypatch, tmp_path):
 def test_this_is_said_once(machine, monkeypatch):
     machine("0::/\n", {"cpu.max": "200000 100000\n"})
     said: list[str] = []
-    monkeypatch.setattr(cores, "_said", set())
+    monkeypatch.setattr(cores, "_reported", set())
     monkeypatch.setattr(cores.log, "info", said.append)
     assert [usable_threads(asked) for asked in (1, 2, 8, 8)] == [1, 2, 2, 2]
-    assert said == ["--threads 8: this process may use 2 cores, so it takes 2"]
+    assert said == ["--threads 8: using 2, the number of cores available to this process"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinities")

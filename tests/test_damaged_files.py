@@ -15,8 +15,8 @@ import torch
 import zstandard
 from mutations import BYTES, SEALED, TEXT
 
-from minlm.corpus import gutenberg, gutendex
 from minlm.corpus.download import _read_record
+from minlm.corpus.gutenberg import books, catalog, selection
 from minlm.corpus.local_files import _read_files
 from minlm.corpus.mix import mix_corpora
 from minlm.corpus.web import Pace
@@ -99,7 +99,7 @@ def originals(tmp_path_factory) -> Path:
     (folder / "corpus.csv").write_text("corpus,split,words,share\nbible,train,12345,0.6\nbible,valid,678,\n")
     lines = "".join(json.dumps(book, ensure_ascii=False) + "\n" for book in BOOKS)
     (folder / "catalog.jsonl").write_text(lines, encoding="utf-8")
-    gutendex.write_selection(folder / "catalog.jsonl", folder / "selection.csv", 500, None, [], [], "books")
+    selection.write_selection(folder / "catalog.jsonl", folder / "selection.csv", 500, None, [], [], "books")
     texts = "".join(json.dumps({"text": f"Größe {number}"}) + "\n" for number in range(9)).encode()
     (folder / "texts.jsonl").write_bytes(texts)
     (folder / "texts.jsonl.gz").write_bytes(gzip.compress(texts))
@@ -139,7 +139,7 @@ def read_evaluation_file(path: Path, originals: Path) -> None:
 
 def read_selection(path: Path, originals: Path) -> None:
     kept_books(path)
-    gutenberg._addresses(path, 3)
+    books._addresses(path, 3)
 
 
 def read_texts(path: Path, originals: Path) -> None:
@@ -169,7 +169,7 @@ FORMATS = {
     "samples.txt": Format("samples.txt", TEXT, read_folder),
     "evaluation.json": Format("evaluation.json", TEXT, read_evaluation_file),
     "corpus.csv": Format("corpus.csv", TEXT, lambda path, _: report.write_corpus_page(path.with_suffix(".html"), path)),
-    "catalog.jsonl": Format("catalog.jsonl", TEXT, lambda path, _: gutendex.read_catalog(path)),
+    "catalog.jsonl": Format("catalog.jsonl", TEXT, lambda path, _: catalog.read_catalog(path)),
     "selection.csv": Format("selection.csv", TEXT, read_selection),
     "texts.jsonl": Format("texts.jsonl", TEXT, read_texts),
     "texts.jsonl.gz": Format("texts.jsonl.gz", BYTES, read_texts),

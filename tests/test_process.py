@@ -25,8 +25,8 @@ cli.run(cli.make_parser("work", "", ""), work, [])
 PARENT = """
 import os, subprocess, sys, time
 from minlm import process
-if sys.argv[1] == "head":
-    process.become_head()
+if sys.argv[1] == "owner":
+    process.become_owner()
 child = subprocess.Popen([sys.executable, "-c", sys.argv[2], sys.argv[3]])
 print(child.pid, flush=True)
 time.sleep(60)
@@ -35,7 +35,7 @@ time.sleep(60)
 
 def start(kind, seconds, **variables):
     """A parent and its child, which works; the child's PID."""
-    environment = {k: v for k, v in os.environ.items() if k not in (process.HEAD, "TORCHELASTIC_RUN_ID")} | variables
+    environment = {k: v for k, v in os.environ.items() if k not in (process.OWNER, "TORCHELASTIC_RUN_ID")} | variables
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, kind, WORK, str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env=environment, start_new_session=True,
@@ -46,12 +46,12 @@ def start(kind, seconds, **variables):
 
 
 def test_a_job_ends_with_the_snakemake_that_was_killed():
-    parent, child = start("head", 60)
+    parent, child = start("owner", 60)
     parent.kill()
     _, errors = parent.communicate(timeout=20)  # ends when the child, too, has closed it
     assert errors == "the process that started this one has ended: stopping\n"
     end = time.monotonic() + 20
-    while process._look(child)[0]:
+    while process._status(child)[0]:
         assert time.monotonic() < end
 
 
@@ -61,14 +61,14 @@ def test_a_process_of_torchrun_ends_with_it():
     assert "stopping" in parent.communicate(timeout=20)[1]
 
 
-def test_a_grandchild_ends_with_the_head():
-    """The head is not the parent: torchrun or srun is between the two."""
-    head = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    code = f"from minlm import process; process._machine(); print(process._machine(), process._look({head.pid})[1])"
+def test_a_grandchild_ends_with_the_owner():
+    """The owner is not the parent: torchrun or srun is between the two."""
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = f"from minlm import process; process._machine(); print(process._machine(), process._status({owner.pid})[1])"
     machine, started = subprocess.run([sys.executable, "-c", code], stdout=-1, text=True).stdout.split()
-    parent, _ = start("hand", 60, **{process.HEAD: f"{machine}-{head.pid}-{started}"})
-    head.kill()
-    head.wait()
+    parent, _ = start("hand", 60, **{process.OWNER: f"{machine}-{owner.pid}-{started}"})
+    owner.kill()
+    owner.wait()
     parent_errors = parent.stderr.readline()
     parent.kill()
     parent.communicate()

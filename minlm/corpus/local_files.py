@@ -1,4 +1,4 @@
-"""The user's own text files as a corpus: names and globs in, one train and one valid file out."""
+"""A corpus from the user's own text files: names and globs in, one training and one validation file out."""
 
 import glob
 import gzip
@@ -13,15 +13,7 @@ from typing import BinaryIO, cast
 import zstandard
 
 from minlm.atomic import atomic_write
-from minlm.documents import (
-    SEPARATOR,
-    check_length,
-    iter_lines,
-    iter_texts,
-    trim,
-    without_separator,
-    write_document,
-)
+from minlm.documents import check_length, iter_lines, iter_texts, trim, without_separator, write_document
 from minlm.errors import MinlmError
 from minlm.progress import Progress
 from minlm.reading import UNREADABLE
@@ -40,13 +32,13 @@ def collect_files(
     """Write the documents of the given files to two corpus files.
 
     Args:
-        train: names or globs (`**` descends into folders) of .txt or .jsonl files, each also as .gz or .zst.
-        valid: the same for validation; if empty, documents of `train` are held out instead.
+        train: names or globs (`**` includes subfolders) of .txt and .jsonl files, plain or as .gz or .zst.
+        valid: the same for validation. If empty, documents of `train` are held out instead.
         output_train: corpus file to write.
         output_valid: corpus file to write.
-        documents: where a document ends: "separator" at `<|endoftext|>` (a file without it is one document),
-            "file" at the end of the file, "blank_line" at a blank line. A line of .jsonl is always one document.
-        valid_fraction: fraction of the documents held out, evenly spread; at least one.
+        documents: where a document of a .txt file ends: "separator" at `<|endoftext|>` (a file without it is one
+            document), "file" at the end of the file, "blank_line" at a blank line. In .jsonl each line is a document.
+        valid_fraction: fraction of the documents to hold out, at even intervals, and at least one.
         text_field: the key of the text in .jsonl files.
         seed: another seed holds out other documents.
 
@@ -54,14 +46,14 @@ def collect_files(
         The number of documents in each file: `{"train": …, "valid": …}`.
 
     Raises:
-        MinlmError: valid_fraction is out of range; a pattern matches nothing; a file is damaged, without text or
-            not UTF-8; a file is named for both; there is only one document and nothing to hold out.
+        MinlmError: valid_fraction is out of range; a pattern matches no file; a file is damaged, empty or not UTF-8;
+            a file is named for both training and validation; there is one document only, so none can be held out.
     """
     if not 0 < valid_fraction < 1:
         raise MinlmError(f"valid_fraction must be between 0 and 1, not {valid_fraction}")
     train_files, valid_files = find_files(train), find_files(valid)
     if shared := {path.resolve() for path in train_files} & {path.resolve() for path in valid_files}:
-        raise MinlmError(f"{min(shared)} is named for both training and validation; take it out of one of them")
+        raise MinlmError(f"{min(shared)} is named for both training and validation; remove it from one of them")
     counts = {"train": 0, "valid": 0}
     with atomic_write(output_train) as out_train, atomic_write(output_valid) as out_valid:
         texts = _read_files(train_files, documents, text_field)
@@ -80,10 +72,10 @@ def collect_files(
 
 
 def find_files(patterns: Iterable[str]) -> list[Path]:
-    """The files that names and globs stand for, in order, each once.
+    """The files that names and globs match, in order and without duplicates.
 
     Raises:
-        MinlmError: one of them matches no file.
+        MinlmError: a pattern matches no file.
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
@@ -96,7 +88,7 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
 
 
 def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
-    """Pair each text with whether it is held out: every (1 / fraction)-th, else the last one."""
+    """Yield each text with whether it is held out: every (1 / fraction)-th, or the last one if there would be none."""
     phase = random.Random(seed).random()
     held_out = 0
     for count, (text, is_last) in enumerate(_with_last(texts), start=1):
@@ -106,25 +98,26 @@ def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tupl
 
 
 def _with_last(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """Yield each text with whether it is the last one."""
     for previous, text in itertools.pairwise(itertools.chain(texts, [None])):
         assert previous is not None
         yield previous, text is None
 
 
 def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Iterator[str]:
-    """Yield the documents of all files; each file must have at least one."""
+    """Yield the documents of all files. Each file must have at least one."""
     with Progress(sum(path.stat().st_size for path in paths), "collecting text", "B") as progress:
         for path in paths:
-            empty = True
+            is_empty = True
             try:
                 for text in _read_file(path, documents, text_field):
                     if text := trim(text):
-                        empty = False
+                        is_empty = False
                         yield text
             except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
                 raise MinlmError(f"{path} is damaged or not compressed as its name says: {error}") from error
-            if empty:
-                raise MinlmError(f"{path} holds no text; leave it out, or check where it comes from")
+            if is_empty:
+                raise MinlmError(f"{path} contains no text; remove it from the list, or check its origin")
             progress.update(path.stat().st_size)
 
 
@@ -135,7 +128,7 @@ def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
         elif documents == "blank_line":
             yield from _paragraphs(iter_lines(file, path), path)
         elif documents == "file":
-            yield _joined(iter_texts(file, path), path)
+            yield _join(iter_texts(file, path), path)
         else:
             yield from iter_texts(file, path)
 
@@ -148,7 +141,7 @@ def _open(path: Path) -> BinaryIO:
     return open(path, "rb")
 
 
-def _joined(texts: Iterator[str], path: Path) -> str:
+def _join(texts: Iterator[str], path: Path) -> str:
     pieces, size = [], 0
     for text in texts:
         pieces.append(text)
@@ -161,11 +154,10 @@ def _paragraphs(lines: Iterator[str], path: Path) -> Iterator[str]:
     paragraph: list[str] = []
     size = 0
     for line in lines:
-        if SEPARATOR in line:
-            line = without_separator(line)
+        line = without_separator(line)
         if line.strip():
             paragraph.append(line)
-            if not len(paragraph) & 1023:  # not for each line, which would take time
+            if len(paragraph) % 1024 == 0:  # checking each line would take time
                 size += sum(map(len, paragraph[-1024:]))
                 check_length(size, path, "a paragraph")
         elif paragraph:
@@ -175,13 +167,13 @@ def _paragraphs(lines: Iterator[str], path: Path) -> Iterator[str]:
 
 
 def _jsonl_texts(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
-    """The text of each line, without any separator in it: a line is one document."""
+    """Yield the text of each line, without any separator in it: each line is one document."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             text = json.loads(line)[field]
-            text.encode()  # refuses halves of surrogate pairs, which JSON can spell and UTF-8 cannot
+            text.encode()  # fails for unpaired surrogates, which JSON allows and UTF-8 does not
         except UNREADABLE as error:
             raise MinlmError(
                 f'{path}, line {number}: not a JSON object with a text under "{field}" (see --text_field)'

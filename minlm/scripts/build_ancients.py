@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
-    from minlm.corpus.chunk import build_ancients
+    from minlm.corpus.gutenberg.chunks import build_ancients
 
     pieces = build_ancients(
         arguments.inputs, arguments.output_train, arguments.output_valid, min_words=arguments.min_words,

@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
-    from minlm.corpus.gutendex import write_catalog
+    from minlm.corpus.gutenberg.catalog import write_catalog
 
     books = write_catalog(
         arguments.gutendex_url, arguments.author_year_end, arguments.languages, arguments.request_delay,

@@ -19,7 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
-    from minlm.corpus.cleaning import clean_file
+    from minlm.corpus.gutenberg.cleaning import clean_file
 
     words, counts = clean_file(arguments.input, arguments.output, arguments.light, arguments.keep_typography)
     changes = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)

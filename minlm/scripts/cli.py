@@ -181,7 +181,7 @@ def run(parser: argparse.ArgumentParser, work: Work, argv: Sequence[str] | None)
     try:
         progress.configure(arguments.log_file)
         locks.check_system()
-        process.end_with_head()
+        process.end_with_owner()
         if message := work(arguments):
             progress.log.info(f"{message} in {time.perf_counter() - start:.1f} s")
     except (MinlmError, OSError) as error:

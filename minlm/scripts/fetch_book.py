@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
-    from minlm.corpus.gutenberg import fetch_book
+    from minlm.corpus.gutenberg.books import fetch_book
 
     outcome = fetch_book(arguments.selection, arguments.gutenberg_id, arguments.output, arguments.request_delay)
     return f"{arguments.output}: {outcome},"

@@ -25,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.gutendex import write_selection
+    from minlm.corpus.gutenberg.selection import write_selection
 
     choices = write_selection(
         arguments.catalog, arguments.output, arguments.author_year_end, arguments.max_books, arguments.include,

@@ -193,7 +193,7 @@ def test_more_than_the_server_states(server, tmp_path):
 def test_a_file_of_unstated_size_has_a_limit(server, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_UNSTATED_BYTES", 200_000)
     server.answer = lambda request: Answer(BODY, headers={"Content-Length": None})
-    with pytest.raises(MinlmError, match=r"is longer than 0\.0002 GB, the most that is taken if no size is stated"):
+    with pytest.raises(MinlmError, match=r"is longer than 0\.0002 GB, the limit for a file of unstated size"):
         download(server.url, tmp_path / "file")
     assert parts(tmp_path) == []
     monkeypatch.setattr(module, "MAX_UNSTATED_BYTES", len(BODY))

@@ -9,10 +9,11 @@ import zlib
 import pytest
 from local_server import Answer
 
-from minlm.corpus import catalog_pages, gutenberg, web
+from minlm.corpus import web
 from minlm.corpus.download import download
-from minlm.corpus.gutenberg import decode, fetch_book
-from minlm.corpus.gutendex import write_catalog
+from minlm.corpus.gutenberg import books, catalog
+from minlm.corpus.gutenberg.books import decode, fetch_book
+from minlm.corpus.gutenberg.catalog import write_catalog
 from minlm.errors import MinlmError
 
 LARGE = memoryview(bytes(50_000_000))
@@ -42,7 +43,7 @@ BOMBS = {name: packed(name) for name in ("gzip", "deflate")}
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_unpacks_to_too_much_is_not_unpacked(server, monkeypatch, memory, name):
     server.answer = lambda request: Answer(BOMBS[name], headers={"Content-Encoding": name})
-    with web.make_session() as session, pytest.raises(web.FetchError, match="longer than 1 MB, the most that is taken"):
+    with web.make_session() as session, pytest.raises(web.FetchError, match="longer than 1 MB, the limit for it"):
         web.fetch(session, server.url, 1_000_000)
     assert len(server.requests) == 1
 
@@ -60,7 +61,7 @@ def test_what_is_packed_as_nobody_asked_is_refused(server, tmp_path, encoding):
         gzip.compress(gzip.compress(b"text")), headers={"Content-Encoding": encoding}
     )
     for receive in (lambda url: download(url, tmp_path / "file"), lambda url: web.fetch(web.make_session(), url)):
-        with pytest.raises(MinlmError, match=f"packed as '{encoding}'"):
+        with pytest.raises(MinlmError, match=f"compressed as '{encoding}'"):
             receive(server.url)
 
 
@@ -70,7 +71,7 @@ def test_what_is_packed_as_nobody_asked_is_refused(server, tmp_path, encoding):
 def test_what_cannot_be_unpacked_is_a_clear_error(server, tmp_path, body):
     server.answer = lambda request: Answer(body, headers={"Content-Encoding": "gzip"})
     for receive in (lambda url: download(url, tmp_path / "file"), lambda url: web.fetch(web.make_session(), url)):
-        with pytest.raises(MinlmError, match="cannot be unpacked"):
+        with pytest.raises(MinlmError, match="cannot be decompressed"):
             receive(server.url)
     assert not (tmp_path / "file").exists()
 
@@ -115,7 +116,7 @@ def test_headers_are_bounded(server, headers, problem):
 
 
 def test_a_book_that_is_too_long_is_recorded_and_its_other_text_is_taken(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(gutenberg, "MAX_BOOK_BYTES", 1_000_000)
+    monkeypatch.setattr(books, "MAX_BOOK_BYTES", 1_000_000)
     table = tmp_path / "selection.csv"
     with open(table, "w", newline="") as file:
         rows = csv.writer(file)
@@ -134,7 +135,7 @@ def test_a_book_of_broken_characters_only(memory):
     assert decode(b"\xff" * 300_000)[1] == "cp1252"
 
 
-def catalog(server, tmp_path):
+def read(server, tmp_path):
     return write_catalog(f"{server.url}/books/", 500, ["en"], 0, tmp_path / "catalog.jsonl")
 
 
@@ -146,20 +147,20 @@ def endless(server, results):
 
 
 def test_a_catalog_without_end(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog_pages, "MAX_PAGES", 20)
+    monkeypatch.setattr(catalog, "MAX_PAGES", 20)
     server.answer = endless(server, [])
     with pytest.raises(MinlmError, match="more than 20 pages or 1,000 MB"):
-        catalog(server, tmp_path)
+        read(server, tmp_path)
     assert len(server.requests) == 21
-    monkeypatch.setattr(catalog_pages, "MAX_CATALOG_BYTES", 2_000_000)
+    monkeypatch.setattr(catalog, "MAX_CATALOG_BYTES", 2_000_000)
     server.answer = endless(server, [{"id": 1, "title": "x" * 1_000_000}])
     with pytest.raises(MinlmError, match="more than 20 pages or 2 MB"):
-        catalog(server, tmp_path)
+        read(server, tmp_path)
     assert not (tmp_path / "catalog.jsonl").exists()
 
 
 def test_a_page_that_is_too_long(server, tmp_path, memory, monkeypatch):
-    monkeypatch.setattr(web.fetch, "__defaults__", (1_000_000,))
+    monkeypatch.setattr(web.fetch_parsed, "__defaults__", (1_000_000,))
     server.answer = lambda request: Answer(BOMBS["gzip"], headers={"Content-Encoding": "gzip"})
     with pytest.raises(MinlmError, match="longer than 1 MB"):
-        catalog(server, tmp_path)
+        read(server, tmp_path)

@@ -118,7 +118,7 @@ def test_bad_files(tmp_path, collect):
     with pytest.raises(MinlmError, match="valid_fraction"):
         collect(["one.txt"], valid_fraction=0)
     write(tmp_path, "empty.txt", " \n\n<|endoftext|>\n")
-    with pytest.raises(MinlmError, match=r"empty\.txt holds no text"):
+    with pytest.raises(MinlmError, match=r"empty\.txt contains no text"):
         collect(["one.txt", "empty.txt"])
     write(tmp_path, "latin.txt.gz", b"caf\xe9 au lait")
     with pytest.raises(MinlmError, match=r"latin\.txt\.gz is not UTF-8: byte 0xe9 at offset 3"):

@@ -175,9 +175,9 @@ def test_bad_input(tmp_path):
     latin.write_bytes(b"caf\xe9")
     outputs = tmp_path / "o" / "train.txt", tmp_path / "o" / "valid.txt"
     for share, base, ancients, problem in [
-        (0.5, good, empty, r"empty\.txt holds no words"),
-        (0.5, empty, good, r"empty\.txt holds no words"),
-        (0, empty, good, r"empty\.txt holds no text"),
+        (0.5, good, empty, r"empty\.txt contains no words"),
+        (0.5, empty, good, r"empty\.txt contains no words"),
+        (0, empty, good, r"empty\.txt contains no text"),
         (0, latin, good, "offset 3"),
         (0.5, latin, good, "offset 3"),
     ]:

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from minlm import documents
-from minlm.corpus.chunk import build_ancients
-from minlm.corpus.cleaning import clean_book
+from minlm.corpus.gutenberg.chunks import build_ancients
+from minlm.corpus.gutenberg.cleaning import clean_book
 from minlm.corpus.local_files import collect_files
 from minlm.corpus.mix import mix_corpora
 from minlm.documents import SEPARATOR, iter_documents, trim, without_separator, write_document
@@ -57,7 +57,7 @@ def test_no_source_writes_a_separator_within_a_document(tmp_path, texts):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda descriptor: None)
-        for module in ("files", "chunk"):
+        for module in ("local_files", "gutenberg.chunks"):
             patch.setattr(f"minlm.corpus.{module}.write_document", recorded)
         for number, source in enumerate(sources(tmp_path, texts)):
             outputs = [tmp_path / f"{number}.{split}" for split in ("train", "valid")]

@@ -4,7 +4,7 @@ import json
 
 from local_server import Answer
 
-from minlm.corpus.gutendex import write_catalog
+from minlm.corpus.gutenberg.catalog import write_catalog
 
 
 def person(name, birth=None, death=None):

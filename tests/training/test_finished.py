@@ -21,7 +21,7 @@ from minlm.training.trainer import Trainer
 @pytest.fixture
 def finished(folder, monkeypatch):
     """A folder in which a job has trained, with what it made; snakemake then deleted that, to run the job again."""
-    monkeypatch.setenv(process.HEAD, process.name())
+    monkeypatch.setenv(process.OWNER, process.name())
     for name in ("train.npy", "valid.npy"):
         os.utime(folder / name, (0, time.time() - 60))
     run(folder)
@@ -59,7 +59,7 @@ def test_it_is_handed_back_at_once(finished, no_steps, monkeypatch, caplog, link
 
 def test_a_second_job_waits_for_the_first_and_takes_its_model(folder, monkeypatch):
     """As when the snakemake of a cluster was killed: the submitted job goes on, and the next call submits another."""
-    monkeypatch.setenv(process.HEAD, process.name())
+    monkeypatch.setenv(process.OWNER, process.name())
     steps, is_waited_for = [], threading.Event()
 
     def train_step(self, original=Trainer.train_step):
@@ -114,7 +114,7 @@ def test_what_is_another_training_starts_fresh(finished, monkeypatch, change):
     if change == "touched input":
         os.utime(folder / "valid.npy", (0, time.time() + 1))
     if change == "started by hand":
-        monkeypatch.delenv(process.HEAD)
+        monkeypatch.delenv(process.OWNER)
     settings = make_settings(**({"seed": 1} if change == "settings" else {}))
     stop_after(monkeypatch, 7)
     with pytest.raises(Interrupted):

@@ -27,11 +27,11 @@ from minlm.pipeline.rules import (
 )
 from minlm.pipeline.settings import load_schema
 from minlm.pipeline.threads import limit_cores, shared_threads
-from minlm.process import become_head
+from minlm.process import become_owner
 
 if message := limit_cores(workflow):
     logger.info(message)
-become_head()
+become_owner()
 shell.prefix(JOB_FUNCTION.replace("{", "{{").replace("}", "}}"))
 
 try:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from minlm.corpus.encodings import START_BYTES, how_to_convert
+from minlm.encodings import START_BYTES, how_to_convert
 from minlm.errors import MinlmError
 from minlm.tokenization.pretokenize import PreTokenizer, Read
 

@@ -1,4 +1,4 @@
-"""Cutting cleaned books into documents of a size that a model can read, whole books being held out for validation."""
+"""Cutting cleaned books into documents. Whole books are held out for validation."""
 
 import random
 import re
@@ -11,6 +11,7 @@ from minlm.atomic import atomic_write
 from minlm.documents import trim, write_document
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
+from minlm.reading import reading
 
 WORD = re.compile(r"\b\w+\b")
 PARAGRAPH_END = re.compile(r"(?>\r\n?|\n)\s*[\r\n]")
@@ -18,8 +19,8 @@ SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*\s+")
 
 
 @dataclass
-class Piece:
-    """A document to be: bytes `start` to `end` of a file. Texts stay on the disk until they are written."""
+class Excerpt:
+    """A future document: bytes `start` to `end` of a book's file. Its text stays on disk until it is written."""
 
     path: Path
     start: int
@@ -36,29 +37,29 @@ def build_ancients(
     valid_fraction: float = 0.05,
     max_failed: float = 0.05,
     seed: int = 0,
-) -> dict[str, list[Piece]]:
+) -> dict[str, list[Excerpt]]:
     """Cut books into documents and write them, shuffled across books.
 
     Args:
-        inputs: cleaned books. An empty file stands for a book that could not be fetched.
+        inputs: cleaned books. An empty file represents a book that could not be fetched.
         output_train: corpus file to write.
-        output_valid: corpus file to write; all of its documents are from books that are not in the other.
-        min_words: of a document. Only a book that is shorter makes a shorter one.
-        max_words: of a document.
-        valid_fraction: of all words; at least one book.
+        output_valid: corpus file to write, with the documents of the books that are held out.
+        min_words: words of a document, at least. Only a shorter book makes a shorter document.
+        max_words: words of a document, at most.
+        valid_fraction: fraction of all words to hold out, in whole books and at least one.
         max_failed: fraction of the books that may be empty.
-        seed: of the shuffling and of the choice of books to hold out.
+        seed: for the order of the documents and the choice of the books to hold out.
 
     Returns:
         The documents of each file: `{"train": …, "valid": …}`.
 
     Raises:
-        MinlmError: too many empty books, fewer than two others, or min_words above max_words.
+        MinlmError: too many books are empty, fewer than two are not, or min_words is above max_words.
     """
     if not 0 < min_words <= max_words:
         raise MinlmError(f"min_words must be between 1 and max_words, not {min_words} of {max_words}")
     paths = sorted({Path(path) for path in inputs}, key=lambda path: (len(path.name), path.name))
-    books: dict[Path, list[Piece]] = {}
+    books: dict[Path, list[Excerpt]] = {}
     with Progress(len(paths), "cutting books into documents", "books") as progress:
         for path in paths:
             books[path] = cut_book(path, min_words, max_words)
@@ -67,41 +68,43 @@ def build_ancients(
     _check_failed(failed, len(paths), max_failed)
 
     valid_books = hold_out({path: _words(books[path]) for path in paths if books[path]}, valid_fraction, seed)
-    pieces = {
-        "train": [piece for path in paths if path not in valid_books for piece in books[path]],
-        "valid": [piece for path in paths if path in valid_books for piece in books[path]],
+    excerpts = {
+        "train": [excerpt for path in paths if path not in valid_books for excerpt in books[path]],
+        "valid": [excerpt for path in paths if path in valid_books for excerpt in books[path]],
     }
     for split, output in (("train", output_train), ("valid", output_valid)):
-        random.Random(seed).shuffle(pieces[split])
+        random.Random(seed).shuffle(excerpts[split])
         with atomic_write(output) as out:
-            for piece in pieces[split]:
-                with open(piece.path, "rb") as file:
-                    file.seek(piece.start)
-                    write_document(out, trim(file.read(piece.end - piece.start).decode()).rstrip())
+            for excerpt in excerpts[split]:
+                with open(excerpt.path, "rb") as file:
+                    file.seek(excerpt.start)
+                    write_document(out, trim(file.read(excerpt.end - excerpt.start).decode()).rstrip())
     log.info(f"held out for validation: {', '.join(sorted(path.stem for path in valid_books))}")
-    return pieces
+    return excerpts
 
 
-def cut_book(path: Path, min_words: int, max_words: int) -> list[Piece]:
-    """The documents of one book, in order; none for an empty file."""
-    try:
+def cut_book(path: Path, min_words: int, max_words: int) -> list[Excerpt]:
+    """Cut one book into documents, in order. An empty file gives none.
+
+    Raises:
+        MinlmError: the file is not UTF-8.
+    """
+    with reading(path, "UTF-8 text", "Delete it to make it again."):
         text = path.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise MinlmError(f"{path} is not UTF-8 at byte offset {error.start}; delete it to make it again") from error
-    pieces, begin, start = [], 0, 0  # in characters, in bytes
+    excerpts, begin, start = [], 0, 0  # begin is in characters, start in bytes
     for end, words in cut_points(text, min_words, max_words):
         size = len(text[begin:end].encode())
-        pieces.append(Piece(path, start, start + size, words))
+        excerpts.append(Excerpt(path, start, start + size, words))
         begin, start = end, start + size
-    return pieces
+    return excerpts
 
 
 def cut_points(text: str, min_words: int, max_words: int) -> list[tuple[int, int]]:
-    """Where to cut a text: (end in characters, words) of each document.
+    """Choose where to cut a text. Returns (end in characters, words) of each document.
 
-    Each cut is at the paragraph end nearest to the middle between the fewest and the most words, else at the
-    sentence end nearest to it, else anywhere between words. Enough is left for the last document, if
-    `max_words` is at least twice `min_words`.
+    Each cut is at the paragraph end nearest to the middle between `min_words` and `max_words`; without one in that
+    range, at the nearest sentence end; without that, between words. If `max_words` is at least twice `min_words`,
+    the last document is long enough too.
     """
     word_starts = [match.start() for match in WORD.finditer(text)]
     total = len(word_starts)
@@ -109,11 +112,11 @@ def cut_points(text: str, min_words: int, max_words: int) -> list[tuple[int, int
         return []
     ends = [sorted(match.end() for match in pattern.finditer(text)) for pattern in (PARAGRAPH_END, SENTENCE_END)]
     ends.append(word_starts)
-    cuts, done = [], 0  # words in the documents so far
+    cuts, done = [], 0  # done: words in the documents so far
     while total - done > max_words:
         low = done + min_words
         high = max(low, min(done + max_words, total - min_words))
-        # Words low to high may lie before the cut: it is behind the start of word low - 1 and not behind that of high.
+        # The cut must have low to high words before it: it is after the start of word low - 1, at most at that of high.
         between = [
             offsets[bisect_right(offsets, word_starts[low - 1]) : bisect_right(offsets, word_starts[high])]
             for offsets in ends
@@ -127,13 +130,18 @@ def cut_points(text: str, min_words: int, max_words: int) -> list[tuple[int, int
 
 
 def hold_out(words: dict[Path, int], fraction: float, seed: int) -> set[Path]:
-    """Books with about `fraction` of all words together: at least one, and not all.
+    """Choose books that have about `fraction` of all words: at least one book, and not all.
+
+    Args:
+        words: the number of words of each book.
+        fraction: of the words.
+        seed: another seed chooses other books.
 
     Raises:
         MinlmError: there are fewer than two books.
     """
     if len(words) < 2:
-        raise MinlmError(f"{len(words)} book(s) with text: two are needed, one of them for validation. Select more.")
+        raise MinlmError(f"{len(words)} book(s) with text, but two are needed: one for validation. Select more.")
     target = fraction * sum(words.values())
     shuffled = sorted(words)
     random.Random(seed).shuffle(shuffled)
@@ -163,5 +171,5 @@ def _nearest(offsets: list[int], middle: int) -> int:
     return min(offsets, key=lambda offset: abs(offset - middle))
 
 
-def _words(pieces: list[Piece]) -> int:
-    return sum(piece.words for piece in pieces)
+def _words(excerpts: list[Excerpt]) -> int:
+    return sum(excerpt.words for excerpt in excerpts)

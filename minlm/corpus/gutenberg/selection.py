@@ -1,20 +1,17 @@
-"""Finding ancient books: the Gutendex catalog of Project Gutenberg, and which of its works to take."""
+"""The selection: which works of the catalog to take, and why each other one is left out."""
 
 import csv
-import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from minlm.atomic import atomic_write
-from minlm.corpus import web
-from minlm.corpus.catalog_pages import read_pages
-from minlm.corpus.entries import Book, add, has_number, parse_foreign_json, tidy
+from minlm.corpus.gutenberg.catalog import read_catalog
+from minlm.corpus.gutenberg.entries import Book, add, normalize
 from minlm.errors import MinlmError
 from minlm.progress import log
-from minlm.reading import UNREADABLE
 
 COLUMNS = (
     "gutenberg_id", "title", "authors", "translators", "languages", "download_count", "subjects", "bookshelves",
@@ -22,50 +19,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_catalog(
-    gutendex_url: str, author_year_end: int, languages: Sequence[str], request_delay: float, output: str | Path
-) -> int:
-    """Write the catalog of books by ancient authors as JSON lines, by ascending id.
-
-    A catalog that is there already is left alone, without any request.
-
-    Args:
-        gutendex_url: the list of books of a Gutendex server.
-        author_year_end: asks for books that have some author who was born or died by this year.
-        languages: two-letter codes.
-        request_delay: seconds between any two requests, see `web.Pace`.
-        output: the file to write.
-
-    Returns:
-        The number of books.
-
-    Raises:
-        MinlmError: the server cannot be reached, or answers something else than a catalog.
-    """
-    output = Path(output)
-    if output.exists():
-        log.info(f"{output} is there already; delete it to ask {gutendex_url} again")
-        return sum(1 for _ in open(output, "rb"))
-    query = urlencode({"author_year_end": author_year_end, "languages": ",".join(languages)}, safe=",")
-    first_page = f"{gutendex_url}{'&' if '?' in gutendex_url else '?'}{query}"
-    with web.make_session(web.Pace(request_delay, pace_file(output))) as session:
-        books = read_pages(session, first_page)
-    if not books:
-        raise MinlmError(f"{first_page} lists no books; check author_year_end and languages")
-    with atomic_write(output) as out:
-        for number in sorted(books):
-            out.write(json.dumps(books[number], ensure_ascii=False) + "\n")
-    return len(books)
-
-
-def pace_file(catalog_or_selection: str | Path) -> Path:
-    """Where the time of the last request is kept: one file for the catalog and all the books."""
-    return Path(catalog_or_selection).parent / ".last_request"
-
-
 @dataclass
 class Choice:
-    """What is decided about one book. `texts` are (address, charset) of its plain texts, the best first."""
+    """The decision about one book. `texts` are the (address, charset) of its plain texts, best first."""
 
     book: Book
     kept: bool
@@ -74,7 +30,7 @@ class Choice:
 
     @property
     def kind(self) -> str:
-        """The reason without names and numbers, to count by."""
+        """The reason without names and numbers, for counting."""
         return re.sub(r" (?:of \S.*|\(.*\))$|^.* (?=lived after)", "", self.reason)
 
 
@@ -87,10 +43,10 @@ def write_selection(
     exclude: Collection[int],
     books_dir: str | Path,
 ) -> list[Choice]:
-    """Decide about every book of the catalog, and write that as a table (see COLUMNS).
+    """Decide about every book of the catalog (see `select`) and write the decisions as a CSV table (see `COLUMNS`).
 
     Raises:
-        MinlmError: the catalog is not one, an id of `include` is not in it, or no book remains.
+        MinlmError: the catalog is damaged, lacks an id of `include`, or has no usable book.
     """
     choices = select(read_catalog(catalog), author_year_end, max_books, include, exclude)
     if not any(choice.kept for choice in choices):
@@ -112,25 +68,6 @@ def write_selection(
     return choices
 
 
-def read_catalog(path: str | Path) -> list[Book]:
-    """The books of a catalog file; see `entries.tidy` for what is odd in one.
-
-    Raises:
-        MinlmError: a line is not an entry at all.
-    """
-    books = []
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                entry = parse_foreign_json(line)
-            except UNREADABLE:
-                entry = None
-            if not has_number(entry):
-                raise MinlmError(f"{path}, line {number}: not an entry of a catalog; delete the file to read it anew")
-            books.append(tidy(entry))
-    return books
-
-
 def select(
     books: Iterable[Book],
     author_year_end: int,
@@ -142,18 +79,21 @@ def select(
 
     Args:
         books: entries of the catalog.
-        author_year_end: negative years are BCE. The year of birth counts where that of death is unknown.
-        max_books: keep only so many, the most downloaded ones.
+        author_year_end: negative years are BCE. If an author's year of death is unknown, the year of birth counts.
+        max_books: keep at most this many books, the most downloaded ones.
         include: ids to keep whatever the rules say, if they have a plain text.
         exclude: ids to drop.
 
     Returns:
-        One choice per book, the most downloaded first.
+        One choice per book, most downloaded first.
+
+    Raises:
+        MinlmError: the catalog lacks an id of `include`.
     """
     by_id: dict[int, Book] = {}
     for book in books:
-        if not add(by_id, tidy(book)):
-            log.info(f"book {book['id']} is twice in the catalog; taken once")
+        if not add(by_id, normalize(book)):
+            log.info(f"book {book['id']} is in the catalog twice; used once")
     ordered = sorted(by_id.values(), key=lambda book: (-(book["download_count"] or 0), book["id"]))
     if missing := set(include) - set(by_id):
         raise MinlmError(f"include names books that the catalog does not have: {sorted(missing)}")
@@ -169,7 +109,7 @@ def select(
             reason = ""
         choices.append(Choice(book, not reason, reason, texts))
 
-    # Included books first, so that neither another version nor max_books displaces them.
+    # Included books come first, so that neither another version nor max_books displaces them.
     versions: dict[tuple[str, ...], int] = {}
     kept = 0
     for choice in sorted(choices, key=lambda choice: choice.book["id"] not in include):
@@ -190,10 +130,10 @@ def select(
 
 
 def choose_texts(formats: dict[str, str]) -> list[tuple[str, str]]:
-    """Address and charset of the plain texts among MIME type → address, the best first.
+    """Choose the plain texts among formats (MIME type → address). Returns their (address, charset), best first.
 
-    UTF-8 before US-ASCII before ISO-8859-1 before all others. Labels lie: an archive is no text whatever its MIME
-    type, and `….txt.utf-8` is UTF-8.
+    UTF-8 is better than US-ASCII, then come ISO-8859-1 and all others. MIME types can be wrong: an archive is never
+    taken, and a name ending in `.txt.utf-8` means UTF-8.
     """
     found = []
     for mime_type, url in sorted(formats.items()):
@@ -210,7 +150,7 @@ def choose_texts(formats: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _web_path(url: str) -> str:
-    """The path of an address; "" if it is none on the web."""
+    """The path of an http or https address, or "" if it is something else."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -219,7 +159,7 @@ def _web_path(url: str) -> str:
 
 
 def _reason_to_drop(book: Book, author_year_end: int) -> str:
-    """Why a book is not among those wanted; "" if it is."""
+    """Why a book is not wanted, or ""."""
     if "problem" in book:
         return f"odd entry ({book['problem']})"
     if book["copyright"] is None:
@@ -242,9 +182,9 @@ def _reason_to_drop(book: Book, author_year_end: int) -> str:
 
 
 def _work(book: Book) -> tuple[str, ...]:
-    """The same for all versions of a work: its authors and its title, without case, punctuation and subtitle.
+    """A key that all versions of a work share: its title without case, punctuation and subtitle, and its authors.
 
-    The number of a volume or part is kept: those are not versions of each other.
+    Numbers of volumes and parts are part of the key: volumes are not versions of each other.
     """
     title = book["title"] or ""
     part = re.findall(

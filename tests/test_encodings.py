@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minlm.bulk.count_words import count_words
-from minlm.corpus.encodings import wide_encoding
-from minlm.corpus.gutenberg import decode
+from minlm.corpus.gutenberg.books import decode
 from minlm.corpus.local_files import collect_files
 from minlm.corpus.mix import copy_corpus, scan
+from minlm.encodings import wide_encoding
 from minlm.errors import MinlmError
 
 ENGLISH = "“It’s” a café, he said;\r\nand went — to the sea.\r\n" * 20
@@ -79,20 +79,20 @@ def test_a_few_broken_characters_among_good_ones(tmp_path, bad):
     """Converting such a text from Latin-1 would spoil all of it."""
     (tmp_path / "old.txt").write_bytes(RUSSIAN.encode() + bad + b" " + RUSSIAN.encode())
     for read in [*readers(tmp_path), lambda path: count_words([path], [])]:
-        with pytest.raises(MinlmError, match=r"The rest is\. Leave out what is broken: iconv -c -f UTF-8 -t UTF-8 "):
+        with pytest.raises(MinlmError, match=r"The rest is\. Drop the invalid bytes: iconv -c -f UTF-8 -t UTF-8 "):
             read(tmp_path / "old.txt")
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_no_text_without_zero_bytes_is_taken_for_another(text):
     data = text.encode()
-    assert not wide_encoding(data, sure=True)
+    assert not wide_encoding(data, is_utf8=True)
     assert not wide_encoding(data)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "one record\0another one\0" * 50, "\0" * 5000, "text\0" * 3, "\0text" * 500])
 def test_a_text_with_zero_bytes_stays_one(text):
-    assert not wide_encoding(text.encode()[:4096], sure=True)
+    assert not wide_encoding(text.encode()[:4096], is_utf8=True)
 
 
 @pytest.mark.parametrize(("text", "encoding"), WIDE[:-2])

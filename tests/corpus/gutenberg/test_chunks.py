@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minlm.corpus.chunk import build_ancients, cut_book, cut_points, hold_out
+from minlm.corpus.gutenberg.chunks import build_ancients, cut_book, cut_points, hold_out
 from minlm.documents import iter_documents
 from minlm.errors import MinlmError
 from minlm.scripts import build_ancients as program

@@ -1,7 +1,7 @@
-"""Cleaning a Project Gutenberg book: what remains is the work itself.
+"""Cleaning a Project Gutenberg book, so that only the work itself remains.
 
-Each step is a pure function from text to (text, how much it removed or changed), so that each can be read, tested
-and counted by itself; `clean_book` runs them one after the other. Texts have LF line ends throughout.
+Each step is a function that takes a text and returns it with a count of what it removed or changed. `clean_book` runs
+the steps in order. All take time proportional to the length of the text.
 """
 
 import itertools
@@ -11,11 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minlm.atomic import atomic_write
-from minlm.corpus.gutenberg_frame import cut_header_and_footer, cut_out, remove_license, remove_transcribers_notes
-from minlm.corpus.reflow import reflow
+from minlm.corpus.gutenberg.boilerplate import (
+    cut_header_and_footer,
+    cut_out,
+    remove_license,
+    remove_transcribers_notes,
+)
+from minlm.corpus.gutenberg.reflow import reflow
 from minlm.documents import without_separator
-from minlm.errors import MinlmError
 from minlm.progress import log
+from minlm.reading import reading
 
 Step = Callable[[str], tuple[str, int]]
 
@@ -29,19 +34,19 @@ HEADING = re.compile(
     rf"(?i:{DIVISION} *{NUMERAL}|{NUMERAL} *{DIVISION})(?:[.:]?|[.:—-].{{0,60}})|(?:[IVXLC]+|\d+)[.:]?"
     r"|(?i:(?:THE )?(?:ARGUMENT|PREFACE|INTRODUCTION|CONTENTS|(?:FOOT)?NOTES|APPENDIX|GLOSSARY|(?:PRO|EPI)LOGUE)[.:]?)"
 )
-MOST_OF_TITLE_PAGE = 16  # paragraphs
+MAX_TITLE_PARAGRAPHS = 16
 
 
 def clean_book(text: str, light: bool = False, keep_typography: bool = False) -> tuple[str, dict[str, int]]:
     """Clean one book.
 
     Args:
-        text: the book as it was fetched.
-        light: remove only header and footer, and normalize white space; lines stay as they are.
-        keep_typography: leave curly quotes and long dashes.
+        text: the book as fetched.
+        light: only remove header and footer, and normalize white space. Lines stay as they are.
+        keep_typography: keep curly quotes and long dashes.
 
     Returns:
-        The cleaned text, and what was done: step → count.
+        The cleaned text, and the count of each step by its name.
     """
     steps: list[tuple[str, Step]] = [("odd spaces", normalize_spaces), ("header and footer", cut_header_and_footer)]
     if not light:
@@ -72,52 +77,54 @@ def clean_book(text: str, light: bool = False, keep_typography: bool = False) ->
 def clean_file(
     source: str | Path, output: str | Path, light: bool = False, keep_typography: bool = False
 ) -> tuple[int, dict[str, int]]:
-    """Clean the book in `source`; returns its words and what `clean_book` did. An empty book stays empty.
+    """Clean the book in `source`. An empty book stays empty.
+
+    Returns:
+        The number of words in the result, and the counts of `clean_book`.
 
     Raises:
         MinlmError: the file is not UTF-8.
     """
-    try:
+    with reading(source, "UTF-8 text", "Delete it to fetch it again."):
         text = Path(source).read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise MinlmError(f"{source} is not UTF-8 at byte offset {error.start}; delete it to fetch it again") from error
     cleaned, counts = clean_book(text, light, keep_typography)
     if text.strip() and counts["header and footer"] < 2:
-        log.info(f"{source}: {counts['header and footer']} of Project Gutenberg's 2 markers found; nothing cut there")
+        log.info(f"{source}: only {counts['header and footer']} of Project Gutenberg's 2 markers found")
     with atomic_write(output) as out:
         out.write(cleaned + "\n" if cleaned else "")
     return len(re.findall(r"\w+", cleaned)), counts
 
 
 def normalize_spaces(text: str) -> tuple[str, int]:
-    """LF line ends, plain spaces, none at the ends of lines, no byte order mark or invisible characters."""
+    """Normalize line ends to LF and white space to plain spaces; remove trailing spaces and invisible characters."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text, invisible = re.subn("[\ufeff\u00ad\u200b-\u200d\u2060]", "", text)
     text, odd = re.subn("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000\t\v]", " ", text)
     text, breaks = re.subn("[\f\u0085\u2028\u2029]", "\n", text)
-    return re.sub(r" +$", "", text, flags=re.M), invisible + odd + breaks
+    return re.sub(r"(?<! ) +$", "", text, flags=re.M), invisible + odd + breaks
 
 
 def remove_illustrations(text: str) -> tuple[str, int]:
-    """Remove `[Illustration …]`, and its caption where the next line repeats it."""
-    pattern = r" *\[(?:illustrations?|image|map|plate)\b[:.]? *((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\s*\n *\1 *(?=\n))?"
+    """Remove `[Illustration …]`, and its caption if the next line repeats it."""
+    label = r"(?<! ) *\[(?:illustrations?|image|map|plate)\b[:.]? *"
+    pattern = label + r"((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\s{0,99}\n *\1 *(?=\n))?"
     return cut_out(re.compile(pattern, re.I), text)
 
 
 def remove_footnotes(text: str) -> tuple[str, int]:
-    """Remove blocks `[Footnote …]`, which may run over several paragraphs."""
-    return cut_out(re.compile(r" *\[(?:foot)?note\b(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
+    """Remove blocks `[Footnote …]`, which may span several paragraphs."""
+    return cut_out(re.compile(r"(?<! ) *\[(?:foot)?note\b(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
 
 
 def remove_footnote_marks(text: str) -> tuple[str, int]:
-    """Remove `[12]`, `[*]`, `[A]` and, directly behind a word or its punctuation, `(12)` and `{12}`."""
+    """Remove `[12]`, `[*]`, `[A]` and, directly after a word or its punctuation, `(12)` and `{12}`."""
     text, brackets = re.subn(r" ?\[(?:\d{1,4}[a-z]?|[*†‡§]+|[A-Z])\](?!\w)", "", text)
     text, glued = re.subn(r"(?<=[^\s\d(\[{])[({]\d{1,3}[)}](?!\w)", "", text)
     return text, brackets + glued
 
 
 def remove_page_numbers(text: str) -> tuple[str, int]:
-    """Remove `[Pg 12]`, `{p. 12}` and lines like `- 12 -`; bare numbers only if they count up through the text."""
+    """Remove `[Pg 12]`, `{p. 12}` and lines like `- 12 -`, and bare numbers if they increase through the text."""
     text, marked = cut_out(re.compile(r" ?[\[{](?:pages?|pg|pp?)\b\.? *(?:\d+|[ivxlc]+)[\]}]", re.I), text)
     text, dashed = cut_out(re.compile(r"^ *(?:-+ *\d{1,4} *-+|page \d{1,4}|\{\d{1,4}\}) *$", re.I | re.M), text)
     bare = re.compile(r"(?<=\n\n) *(\d{1,4}) *(?=\n\n)")
@@ -130,27 +137,31 @@ def remove_page_numbers(text: str) -> tuple[str, int]:
 
 
 def remove_contents(text: str) -> tuple[str, int]:
-    """Remove tables of contents and lists of illustrations in the first fifth of the text; counts lines.
+    """Remove tables of contents and lists of illustrations in the first fifth of the text. Counts lines.
 
-    A list ends before a line that it has had already (the first heading of the text), before prose, or at a gap
-    of three blank lines. A "list" of fewer than three lines is left alone.
+    A list ends before a line that it already contains (the first heading of the text), before prose, or at a gap of
+    three blank lines. A "list" of fewer than three lines stays.
     """
     lines = text.split("\n")
     heading = re.compile(r"\W*(?:table of )?(?:contents|(?:list of )?illustrations)\W*", re.I)
+    kept: list[str] = []
     removed = i = 0
-    while i < len(lines) // 5 + 200 and i < len(lines):
-        if heading.fullmatch(lines[i]):
-            end = _end_of_contents(lines, i + 1)
-            entries = sum(1 for line in lines[i + 1 : end] if line.strip())
-            if entries >= 3:
-                del lines[i:end]
-                removed += entries + 1
-                continue
-        i += 1
-    return "\n".join(lines), removed
+    while i < len(lines) and len(kept) < (len(kept) + len(lines) - i) // 5 + 200:
+        end = _end_of_contents(lines, i + 1) if heading.fullmatch(lines[i]) else i
+        if end is None:
+            break  # nor do later lists end
+        entries = sum(1 for line in lines[i + 1 : end] if line.strip())
+        if entries >= 3:
+            removed += entries + 1
+            i = end
+        else:
+            kept.append(lines[i])
+            i += 1
+    return "\n".join([*kept, *lines[i:]]), removed
 
 
-def _end_of_contents(lines: list[str], start: int) -> int:
+def _end_of_contents(lines: list[str], start: int) -> int | None:
+    """The index of the line after a list. None: only short lines follow, so it is not a table of contents."""
     seen: set[str] = set()
     blank = 0
     for i in range(start, len(lines)):
@@ -164,26 +175,34 @@ def _end_of_contents(lines: list[str], start: int) -> int:
             return i
         seen.add(entry or line)
         blank = 0
-    return start  # nothing but short lines up to the end: that is no table of contents
+    return None
 
 
 def remove_index(text: str) -> tuple[str, int]:
     """Remove an index at the end: a heading, then mostly lines with page numbers. Counts lines."""
-    for heading in re.finditer(r"^ *(?:general )?index\b.{0,30}$", text, re.I | re.M):
-        rest = [line for line in text[heading.end() :].split("\n") if line.strip()]
-        with_numbers = sum(1 for line in rest if re.search(r"\d", line))
-        if heading.start() > 0.5 * len(text) and len(rest) >= 5 and with_numbers > 0.6 * len(rest):
-            return text[: heading.start()].rstrip("\n") + "\n", len(rest) + 1
-    return text, 0
+    heading = re.compile(r" *(?:general )?index\b.{0,30}", re.I)
+    start = cut = len(text)
+    removed = following = with_numbers = 0  # following: lines after the current one that are not blank
+    for line in reversed(text.split("\n")):
+        start -= len(line)
+        if start <= 0.5 * len(text):
+            break
+        if heading.fullmatch(line) and following >= 5 and with_numbers > 0.6 * following:
+            cut, removed = start, following + 1
+        if line.strip():
+            following += 1
+            with_numbers += bool(re.search(r"\d", line))
+        start -= 1  # the line feed before it
+    return (text[:cut].rstrip("\n") + "\n", removed) if removed else (text, 0)
 
 
 def remove_headings(text: str) -> tuple[str, int]:
-    """Remove headings that stand alone: `BOOK IV`, `XXIV.`, and lines in capitals.
+    """Remove paragraphs that are headings: `BOOK IV`, `XXIV.`, and lines in capitals.
 
-    A line in capitals that comes three times or more names the speaker of what follows, and stays.
+    A line in capitals that occurs three times or more names a speaker, and stays.
     """
     paragraphs = re.split(r"(\n\s*\n)", text)
-    often = Counter(paragraph.strip() for paragraph in paragraphs)
+    occurrences = Counter(paragraph.strip() for paragraph in paragraphs)
 
     def is_heading(paragraph: str) -> bool:
         line = paragraph.strip()
@@ -191,7 +210,7 @@ def remove_headings(text: str) -> tuple[str, int]:
             return False
         if HEADING.fullmatch(line):
             return True
-        return line.isupper() and often[line] < 3 and not line.endswith(":") and len(line) > 3
+        return line.isupper() and occurrences[line] < 3 and not line.endswith(":") and len(line) > 3
 
     kept = [paragraph for paragraph in paragraphs if not is_heading(paragraph)]
     return "".join(kept), len(paragraphs) - len(kept)
@@ -200,10 +219,10 @@ def remove_headings(text: str) -> tuple[str, int]:
 def remove_title_page(text: str) -> tuple[str, int]:
     """Remove the short paragraphs before the first long one: title, author, translator, place, year.
 
-    Only if there are few of them, and none is a question, an exclamation or a speech.
+    They stay if there are many of them, or if one contains a question mark, exclamation mark or colon.
     """
     paragraphs = text.strip("\n").split("\n\n")
-    for count, paragraph in enumerate(paragraphs[:MOST_OF_TITLE_PAGE]):
+    for count, paragraph in enumerate(paragraphs[:MAX_TITLE_PARAGRAPHS]):
         if len(paragraph.split()) >= 15:
             return "\n\n".join(paragraphs[count:]) + "\n", count
         if re.search(r"[?!:]", paragraph):

@@ -1,18 +1,18 @@
-"""Entries of the catalog as a server sends them: an odd one is never a reason to stop, what is odd in it is named."""
+"""Catalog entries as a server sends them. An odd entry never stops the others; its problem is recorded in it."""
 
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-Book = dict[str, Any]  # one entry of the catalog, as Gutendex spells it; unknown is None
+Book = dict[str, Any]  # a catalog entry with the field names of Gutendex; unknown values are None
 
-MAX_DEPTH = 20  # of JSON; that of a catalog page is 5
-MAX_DIGITS = 18  # of a whole number
+MAX_DEPTH = 20  # of nested JSON; a catalog page has 5
+MAX_DIGITS = 18  # of an integer
 
 
 def parse_foreign_json(body: bytes) -> Any:
-    """Parse JSON. What is nested deeper than `MAX_DEPTH`, and numbers of more than `MAX_DIGITS`, may become None.
+    """Parse JSON. Values nested deeper than `MAX_DEPTH` and integers longer than `MAX_DIGITS` may become None.
 
     Raises:
         ValueError: it is not JSON.
@@ -21,15 +21,15 @@ def parse_foreign_json(body: bytes) -> Any:
     try:
         return json.loads(text, parse_int=_parse_int)
     except RecursionError:
-        return json.loads(_flatten(text), parse_int=_parse_int)
+        return json.loads(_without_deep_values(text), parse_int=_parse_int)
 
 
 def _parse_int(digits: str) -> int | None:
     return int(digits) if len(digits) <= MAX_DIGITS else None
 
 
-def _flatten(text: str) -> str:
-    """Put null in place of what is nested too deep in a JSON text."""
+def _without_deep_values(text: str) -> str:
+    """Replace the values nested deeper than `MAX_DEPTH` in a JSON text with null."""
     kept, depth, start = [], 0, 0
     for match in re.finditer(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', text, re.S):
         if match[0] in "[{":
@@ -65,25 +65,25 @@ def _are_people(value: Any) -> bool:
 _TEXT = (lambda value: isinstance(value, str)), "a text"
 _TEXTS = _are_texts, "a list of texts"
 _PEOPLE = _are_people, "a list of people with years"
-FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # name → what its value must be
+FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # name → check of the value's type, name of that type
     "id": (_is_number, "a number"), "title": _TEXT, "authors": _PEOPLE, "translators": _PEOPLE, "languages": _TEXTS,
     "copyright": ((lambda value: isinstance(value, bool)), "true or false"), "media_type": _TEXT,
     "download_count": (_is_number, "a number"), "subjects": _TEXTS, "bookshelves": _TEXTS,
 }  # fmt: skip
 
 
-def has_number(entry: Any) -> bool:
-    """Whether an entry is an object with an id that can be one of Project Gutenberg."""
+def has_id(entry: Any) -> bool:
+    """Whether an entry is an object whose id can be a Project Gutenberg number."""
     return isinstance(entry, dict) and _is_number(entry.get("id")) and entry["id"] >= 0
 
 
-def tidy(entry: dict[str, Any]) -> Book:
-    """The part of an entry that is used. What has another type than it should becomes None, and `problem` names it."""
+def normalize(entry: dict[str, Any]) -> Book:
+    """Keep the fields of an entry that are used. A value of the wrong type becomes None, and `problem` describes it."""
     book: Book = {}
     problems = [entry["problem"]] if isinstance(entry.get("problem"), str) else []
-    for field, (is_sound, kind) in FIELDS.items():
+    for field, (is_valid, kind) in FIELDS.items():
         book[field] = entry.get(field)
-        if book[field] is not None and not is_sound(book[field]):
+        if book[field] is not None and not is_valid(book[field]):
             book[field] = None
             problems.append(f"{field} is not {kind}")
     for role in ("authors", "translators"):
@@ -100,13 +100,17 @@ def tidy(entry: dict[str, Any]) -> Book:
     }
     if problems:
         book["problem"] = "; ".join(problems)
-    # JSON can spell half a surrogate pair, which no file of UTF-8 can hold
+    # JSON allows unpaired surrogates, which UTF-8 cannot encode: they become "?".
     return json.loads(json.dumps(book, ensure_ascii=False).encode(errors="replace"))
 
 
 def add(books: dict[int, Book], book: Book) -> bool:
-    """Add a tidy entry unless its number is there already, in an entry that is as sound. Returns whether it was new."""
-    earlier = books.get(book["id"])
-    if earlier is None or ("problem" in earlier and "problem" not in book):
+    """Add a book by its id. An existing entry is replaced only if it has a problem and the new one has none.
+
+    Returns:
+        Whether the id is new.
+    """
+    existing = books.get(book["id"])
+    if existing is None or ("problem" in existing and "problem" not in book):
         books[book["id"]] = book
-    return earlier is None
+    return existing is None

@@ -1,6 +1,6 @@
-"""What Project Gutenberg put around a work: markers, license, transcribers' notes and credits.
+"""Removing what Project Gutenberg adds to a work: header, footer, license, transcribers' notes and credits.
 
-Steps of `cleaning.clean_book`: each is a pure function from text to (text, how much it removed).
+The functions are steps of `cleaning.clean_book`: each takes a text and returns it with a count of what it removed.
 """
 
 import re
@@ -14,7 +14,7 @@ END = re.compile(
     r"^[^\w\n]*(?:\*\*\*\s*END OF (?:THIS|THE) PROJECT GUTENBERG"
     r"|(?:this is )?(?:the )?end of (?:the |this )?project gutenberg"
     r"|\*\*\*\s*START: FULL LICENSE"
-    r"|\*+\s*START\W*THE SMALL PRINT)",
+    r"|\*\s*START\W*THE SMALL PRINT)",
     re.I | re.M,
 )
 LICENSE = re.compile(
@@ -30,16 +30,16 @@ CREDITS = re.compile(
 
 
 def cut_header_and_footer(text: str) -> tuple[str, int]:
-    """Keep what lies between Project Gutenberg's markers; counts the markers found (2 is usual, 0 is suspicious).
+    """Keep the text between Project Gutenberg's markers. Counts the markers found: 2 is usual, 0 is suspicious.
 
-    Old files have only a block of "small print" before the text and a line "End of …" behind it. Where there is
-    no marker nothing is cut.
+    Old files have only a block of "small print" before the text and a line "End of …" after it. Where a marker is
+    missing, nothing is cut.
     """
     start = START.search(text)
     begin = start.end() if start else 0
     end = END.search(text, begin)
     if not start and end and "small print" in end[0].lower():
-        end = None  # that opens the small print, which stands before the text
+        end = None  # it opens the small print before the text
     small_print = list(SMALL_PRINT_END.finditer(text, begin, end.start() if end else len(text)))
     if small_print:
         begin = small_print[-1].end()
@@ -48,14 +48,14 @@ def cut_header_and_footer(text: str) -> tuple[str, int]:
     return text[begin : end.start() if end else len(text)].strip("\n") + "\n", found
 
 
-def is_cut_off(text: str) -> bool:
-    """Whether a text has Project Gutenberg's marker of the start, but none of the end."""
+def lacks_end_marker(text: str) -> bool:
+    """Whether a text has Project Gutenberg's start marker but no end marker."""
     start = START.search(text)
     return start is not None and END.search(text, start.end()) is None
 
 
 def remove_transcribers_notes(text: str) -> tuple[str, int]:
-    """Remove notes of those who made the electronic text, and who produced it."""
+    """Remove the notes of those who made the electronic text, and the credits that name them."""
     text, bracketed = cut_out(re.compile(r"\[(?:original )?transcriber(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
     removed = 0
 
@@ -63,7 +63,7 @@ def remove_transcribers_notes(text: str) -> tuple[str, int]:
         nonlocal removed
         removed += 1
         block = match[0]
-        if len(block) > 3000:  # no gap marks its end: take the heading and one paragraph
+        if len(block) > 3000:  # too long for a note: remove the heading and one paragraph
             block = "\n\n".join(block.split("\n\n")[:2])
         return match[0][len(block) :]
 
@@ -71,7 +71,7 @@ def remove_transcribers_notes(text: str) -> tuple[str, int]:
     text = re.sub(rf"(?im){heading}(?:\n\n?(?!\n).+)*", note, text)
 
     paragraphs = re.split(r"(\n\s*\n)", text)
-    edge = 16  # credits stand at the edges of a book
+    edge = 16  # paragraphs at either end of a book, where credits are
     for i in [*range(min(edge, len(paragraphs))), *range(max(edge, len(paragraphs) - edge), len(paragraphs))]:
         words = paragraphs[i].strip()
         if (CREDITS.match(words) and len(words) < 600) or re.match(r"note:.*\be-?text #", words, re.I):
@@ -81,14 +81,15 @@ def remove_transcribers_notes(text: str) -> tuple[str, int]:
 
 
 def remove_license(text: str) -> tuple[str, int]:
-    """Remove paragraphs about Project Gutenberg, wherever they stand: no ancient work speaks of it."""
+    """Remove paragraphs about Project Gutenberg anywhere in the text: no ancient work mentions it."""
     paragraphs = re.split(r"(\n\s*\n)", text)
     kept = [paragraph for paragraph in paragraphs if not LICENSE.search(paragraph)]
     return "".join(kept), len(paragraphs) - len(kept)
 
 
 def cut_out(pattern: re.Pattern[str], text: str) -> tuple[str, int]:
-    """Remove what matches; where it stood between the halves of a sentence, these are joined again."""
+    """Remove all matches. Where one interrupted a sentence, the two halves are joined again."""
     text, count = pattern.subn("\0", text)
-    text = re.sub(r"(?<=[a-z,;])\s*\n\s*\0[\s\0]*\n *(?=[a-z])", "\n", text)
+    # Possessive quantifiers: a run of line feeds without a match is read once, not once for each line feed.
+    text = re.sub(r"(?<=[a-z,;])[^\S\n]*+\n\s*+\0[\s\0]*\n *(?=[a-z])", "\n", text)
     return text.replace("\0", ""), count

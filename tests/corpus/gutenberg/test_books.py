@@ -3,7 +3,7 @@ import csv
 import pytest
 from local_server import Answer
 
-from minlm.corpus.gutenberg import decode, fetch_book
+from minlm.corpus.gutenberg.books import decode, fetch_book
 from minlm.errors import MinlmError
 from minlm.scripts import fetch_book as program
 
@@ -23,7 +23,7 @@ QUOTES = "\u201cCaf\u00e9\u201d \u2014 na\u00efve"
         (QUOTES.encode("cp1252"), "iso-8859-1", QUOTES, "cp1252"),  # what Windows calls ISO-8859-1
         ("\u03b1\u03b2\u03b3".encode("iso-8859-7"), "ISO-8859-7", "\u03b1\u03b2\u03b3", "iso8859-7"),
         (b"\x81\xe9", "nonsense-9", "\x81\u00e9", "iso8859-1"),
-        (QUOTES.encode() * 9 + b"\xff", "utf-8", QUOTES * 9 + "\ufffd", "utf-8 with broken characters"),
+        (QUOTES.encode() * 9 + b"\xff", "utf-8", QUOTES * 9 + "\ufffd", "utf-8 with invalid bytes"),
     ],
 )
 def test_decode(body, declared, text, used):
@@ -68,7 +68,7 @@ def test_fetch(server, table, tmp_path):
         (Answer(b"short", headers={"Content-Length": "10000"}, break_after=5), "broke off"),
         (Answer(status=0), "no answer"),
         (Answer(b"<html>Log in</html>"), "web page"),
-        (Answer(b"PK\x03\x04\0\0"), "something else than text"),
+        (Answer(b"PK\x03\x04\0\0"), "something other than text"),
         (Answer(b""), "nothing"),
         (Answer(b" \r\n"), "nothing"),
     ],

@@ -1,4 +1,4 @@
-"""One odd entry of a catalog is left out with its reason; all others are kept, whatever it is."""
+"""An odd entry of the catalog is left out with its reason and never affects the others."""
 
 import csv
 import json
@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local_server import Answer
 
-from minlm.corpus.entries import parse_foreign_json
-from minlm.corpus.gutendex import choose_texts, read_catalog, write_selection
+from minlm.corpus.gutenberg.catalog import read_catalog
+from minlm.corpus.gutenberg.entries import parse_foreign_json
+from minlm.corpus.gutenberg.selection import choose_texts, write_selection
 from minlm.errors import MinlmError
 
 # What real entries hold: years that are unknown, BCE; several texts, one of them an archive; two translators.
@@ -94,7 +95,7 @@ def test_an_entry_without_a_number_is_left_out(server, tmp_path, caplog, number)
     odd = {key: value for key, value in (SOUND[0] | {"id": number}).items() if value is not ...}
     served(server, list(map(json.dumps, [*SOUND, odd, "text", 5, None, []])))
     assert len(selected(server, tmp_path)) == 4
-    assert "5 of 9 entries left out: they have no id that is a number" in caplog.text
+    assert "5 of 9 entries skipped: their id is not a number" in caplog.text
     assert len(server.requests) == 1  # they are no sign that the catalog changed
 
 
@@ -106,12 +107,12 @@ def test_of_two_entries_with_one_number_the_sound_one_is_taken(server, tmp_path,
     rows = selected(server, tmp_path)
     assert len(rows) == 4
     assert rows["6130"]["kept"] == "yes"
-    assert "listed twice, and taken once: 6130" in caplog.text
+    assert "duplicate ids, used once: 6130" in caplog.text
     lines = (tmp_path / "catalog.jsonl").read_text().splitlines()
     (tmp_path / "catalog.jsonl").write_text("\n".join([*lines, json.dumps(both[1]), json.dumps(both[0])]))
     write_selection(tmp_path / "catalog.jsonl", tmp_path / "selection.csv", 500, None, [], [], "data/books")
     assert len((tmp_path / "selection.csv").read_text().splitlines()) == 1 + 4
-    assert "book 6130 is twice in the catalog" in caplog.text
+    assert "book 6130 is in the catalog twice" in caplog.text
 
 
 @pytest.mark.parametrize("field", ["authors", "summaries", "formats", "title", "id"])
