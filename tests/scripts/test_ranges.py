@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from minlm.corpus.bible import write_sample
-from minlm.corpus.chunk import build_ancients
-from minlm.corpus.gutendex import write_catalog, write_selection
+from minlm.corpus.gutenberg.chunks import build_ancients
+from minlm.corpus.gutenberg.catalog import write_catalog
+from minlm.corpus.gutenberg.selection import write_selection
 from minlm.corpus.local_files import collect_files
 from minlm.corpus.mix import mix_corpora
 from minlm.errors import MinlmError

@@ -13,6 +13,7 @@ from minlm.training.evaluation import evaluate
 from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM, generate
 from minlm.transformer.checkpoint import load_model, load_tensors, save_model
+from minlm.transformer.checks import spoiled_weight
 
 WEIGHTS = list(TransformerLM(**MODEL).state_dict())
 
@@ -29,14 +30,14 @@ def make_model(name: str, value: float) -> TransformerLM:
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_file_with_one_is_refused(tmp_path, name, value):
     model = make_model(name, value)
-    assert model.spoiled_weight() == name
+    assert spoiled_weight(model) == name
     save_model(tmp_path / "model.pt", model, iteration=1, tokenizer=None, training={})
     with pytest.raises(MinlmError, match=rf"model\.pt: the weight {name} holds NaN or infinite values"):
         load_model(tmp_path / "model.pt")
 
 
 def test_the_largest_finite_weights_are_fine():
-    assert make_model("lm_head.weight", torch.finfo(torch.float32).max).spoiled_weight() is None
+    assert spoiled_weight(make_model("lm_head.weight", torch.finfo(torch.float32).max)) is None
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
