@@ -32,7 +32,8 @@ job() {
 }
 """
 
-CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the rules with `cache`
+# The folders that the rules with `cache` run.
+CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
 GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, those of Windows
 
 _held: list[IO[str]] = []  # open files whose locks last as long as this process
@@ -66,7 +67,10 @@ def cache_for_this_code(checkout: str) -> None:
     if not location:
         return
     sources = sorted(Path(checkout, "minlm").glob("*.py"))
-    sources += sorted(path for part in CACHED_CODE for path in Path(checkout, "minlm", part).rglob("*.py"))
+    for folder in CACHED_CODE:
+        sources += sorted(
+            path for path in Path(checkout, "minlm", folder).rglob("*") if path.suffix in (".py", ".yaml")
+        )
     digest = hashlib.sha256()
     for path in sources:
         digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())
@@ -79,7 +83,7 @@ def cache_for_this_code(checkout: str) -> None:
 
 
 def flags(values: Mapping[str, Any], *names: str) -> str:
-    """Command line flags for the named values (default: all), quoted for the shell.
+    """Command-line flags for the named values (default: all), quoted for the shell.
 
     Each is `--name=value`, once for each item of a list: in this form, no value is taken for a flag. None and empty
     lists are left out.
