@@ -33,7 +33,8 @@ job() {
 }
 """
 
-CACHED_CODE = ("bulk", "corpus", "fast", "scripts", "tokenization")  # the packages behind the rules with `cache`
+# The folders that the rules with `cache` run.
+CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
 NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
 
 _held: list[IO[str]] = []  # locked files that stay open as long as this process
@@ -67,7 +68,10 @@ def cache_for_this_code(checkout: str) -> None:
     if not location:
         return
     sources = sorted(Path(checkout, "minlm").glob("*.py"))
-    sources += sorted(path for part in CACHED_CODE for path in Path(checkout, "minlm", part).rglob("*.py"))
+    for folder in CACHED_CODE:
+        sources += sorted(
+            path for path in Path(checkout, "minlm", folder).rglob("*") if path.suffix in (".py", ".yaml")
+        )
     digest = hashlib.sha256()
     for path in sources:
         digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())

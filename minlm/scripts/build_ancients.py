@@ -7,10 +7,7 @@ from minlm.scripts import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser(
-        "python -m minlm.scripts.build_ancients", __doc__,
-        "--inputs data/ancients/clean/*.txt",
-    )  # fmt: skip
+    parser = cli.make_parser("python -m minlm.scripts.build_ancients", __doc__, "--inputs data/ancients/clean/*.txt")
     parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="Cleaned books")
     cli.add_settings(parser, "ancients", "min_words", "max_words", "valid_fraction", "max_failed")
     cli.add_setting(parser, "corpus.seed")

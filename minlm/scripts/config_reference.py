@@ -7,10 +7,7 @@ from minlm.scripts import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser(
-        "python -m minlm.scripts.config_reference", __doc__,
-        "--output docs/configuration.md",
-    )  # fmt: skip
+    parser = cli.make_parser("python -m minlm.scripts.config_reference", __doc__, "--output docs/configuration.md")
     parser.add_argument("--schema", default=SCHEMA, metavar="FILE", help="JSON Schema, as YAML")
     parser.add_argument("--output", required=True, metavar="FILE", help="Markdown to write")
     return parser

@@ -8,9 +8,8 @@ from minlm.scripts import cli
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(
-        "python -m minlm.scripts.fetch_book", __doc__,
-        "--gutenberg_id 1497 --output data/ancients/books/1497.txt",
-    )  # fmt: skip
+        "python -m minlm.scripts.fetch_book", __doc__, "--gutenberg_id 1497 --output data/ancients/books/1497.txt"
+    )
     parser.add_argument("--selection", default="data/ancients/selection.csv", metavar="FILE", help="Table of books")
     parser.add_argument(
         "--gutenberg_id", type=cli.whole(1, 10**9), required=True, metavar="ID", help="Book of the table to fetch"

@@ -7,9 +7,8 @@ from minlm.scripts import cli
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(
-        "python -m minlm.scripts.plot", __doc__,
-        "--metrics results/metrics.csv --output_dir results/plots",
-    )  # fmt: skip
+        "python -m minlm.scripts.plot", __doc__, "--metrics results/metrics.csv --output_dir results/plots"
+    )
     parser.add_argument("--metrics", required=True, metavar="CSV", help="Metrics that nlm-train wrote")
     parser.add_argument("--output_dir", default="plots", metavar="DIR", help="Folder for the pictures")
     return parser

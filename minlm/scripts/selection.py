@@ -9,9 +9,8 @@ from minlm.scripts import cli
 
 def build_parser() -> argparse.ArgumentParser:
     parser = cli.make_parser(
-        "python -m minlm.scripts.selection", __doc__,
-        "--catalog data/ancients/catalog.jsonl --max_books 20",
-    )  # fmt: skip
+        "python -m minlm.scripts.selection", __doc__, "--catalog data/ancients/catalog.jsonl --max_books 20"
+    )
     parser.add_argument("--catalog", default="data/ancients/catalog.jsonl", metavar="FILE", help="Catalog to read")
     parser.add_argument("--output", default="data/ancients/selection.csv", metavar="FILE", help="Table to write")
     cli.add_setting(parser, "ancients.author_year_end")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from minlm.corpus.bible import write_sample
-from minlm.corpus.gutenberg.chunks import build_ancients
 from minlm.corpus.gutenberg.catalog import write_catalog
+from minlm.corpus.gutenberg.chunks import build_ancients
 from minlm.corpus.gutenberg.selection import write_selection
 from minlm.corpus.local_files import collect_files
 from minlm.corpus.mix import mix_corpora

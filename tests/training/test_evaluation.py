@@ -87,3 +87,17 @@ def test_bad_validation_texts(tmp_path):
         evaluate(model, np.full(50, 6), TOKENIZER, tmp_path / "text.txt")
     with pytest.raises(MinlmError, match="only special tokens"):
         evaluate(model, np.full(50, 5), TOKENIZER, tmp_path / "text.txt")
+
+
+@pytest.mark.parametrize(("scale", "loss"), [(1.0, None), (1e6, math.inf)])
+def test_a_loss_too_large_for_a_perplexity(tmp_path, scale, loss):
+    model = TransformerLM(6, CONTEXT, 16, 2, 2, 24)
+    with torch.no_grad():
+        model.lm_head.weight *= scale
+    (tmp_path / "text").write_text("some text")
+    result = evaluate(model, make_tokens(50), TOKENIZER, tmp_path / "text")
+    assert result["perplexity"] == (loss or pytest.approx(math.exp(result["nats_per_token"])))
+    with torch.no_grad():
+        model.lm_head.weight[0] = np.nan
+    with pytest.raises(MinlmError, match="the model's loss on these tokens is nan"):
+        evaluate(model, make_tokens(50), TOKENIZER, tmp_path / "text")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from minlm.fast.transformer import TransformerLM
 from minlm.fast.transformer.loss import linear_cross_entropy
 from minlm.generation.batched import stream
 from minlm.training.evaluation import validation_loss
-from minlm.fast.transformer import TransformerLM
 
 MODEL = {"vocab_size": 61, "context_length": 130, "d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48}
 PRODUCTS = {"mm", "bmm", "addmm", "addmm_", "baddbmm"}
