@@ -33,7 +33,7 @@ def load_with_tokenizer(
     model, info = load_model(checkpoint, device, fast.TransformerLM)
     if info["tokenizer"] not in (None, tokenizer.fingerprint):
         raise MinlmError(
-            f"{checkpoint} was not trained with the tokenizer in {vocab_path} and {merges_path}; "
+            f"{checkpoint} was trained with another tokenizer, not with {vocab_path} and {merges_path}; "
             "give the files it was trained with."
         )
     largest = max(tokenizer.vocab)

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 CHECK_SECONDS = 0.25  # between two checks whether a waiting client is still there
 
@@ -70,7 +69,8 @@ class RequestQueue:
         reported = None
         while True:
             with self._changed:
-                self._changed.wait_for(partial(self._has_news, ticket, reported), CHECK_SECONDS)
+                if not self.closed and self._tickets.index(ticket) == reported:
+                    self._changed.wait(CHECK_SECONDS)
                 ahead = self._tickets.index(ticket)
             if self.closed:
                 raise QueueClosed
@@ -81,9 +81,6 @@ class RequestQueue:
             if ahead != reported:
                 report_place(ahead)
                 reported = ahead
-
-    def _has_news(self, ticket: object, reported: int | None) -> bool:
-        return self.closed or self._tickets.index(ticket) != reported
 
     def close(self, timeout: float) -> None:
         """Serve no more requests, and wait at most `timeout` seconds until all tickets are returned."""
