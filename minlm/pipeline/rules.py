@@ -3,6 +3,7 @@
 import csv
 import glob
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
+
+import yaml
 
 from minlm.errors import MinlmError
 from minlm.locks import open_locked
@@ -36,6 +39,24 @@ CACHED_CODE = ("corpus", "tokenization", "scripts")  # the packages behind the r
 NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
 
 _held: list[IO[str]] = []  # locked files that stay open as long as this process
+
+
+def check_anchors(path: str | Path) -> None:
+    """Refuse a configuration in which a YAML anchor contains itself: Snakemake's merge ends in a bare RecursionError.
+
+    Any other problem of the file is left to Snakemake.
+
+    Raises:
+        MinlmError: an anchor contains itself.
+    """
+    try:
+        config = yaml.load(Path(path).read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return
+    try:
+        json.dumps(config, default=str, skipkeys=True)
+    except ValueError:
+        raise MinlmError(f"{path}: an anchor (&) contains itself. Write its values out.") from None
 
 
 def use_this_python(checkout: str) -> None:

@@ -51,7 +51,7 @@ def test_a_changed_value_re_runs_what_depends_on_it(finished, change, expected):
     assert set(finished.stale("--config", change)) == expected
 
 
-def test_how_things_run_re_runs_nothing(finished):
+def test_settings_that_change_no_result_re_run_nothing(finished):
     """Settings of other sources too: none of these changes what has been made."""
     assert finished.stale(
         "--cores=1", "--printshellcmds", "--keep-going", "--config",
@@ -76,7 +76,7 @@ def test_how_things_run_re_runs_nothing(finished):
         "results/samples.txt": {"report_pages"},
     }.items(),
 )
-def test_a_touched_file_re_runs_what_is_behind_it(finished, path, expected):
+def test_a_touched_file_re_runs_the_steps_after_it(finished, path, expected):
     """Small and unchanged as these files are: a touch counts."""
     with touched(finished.folder / path):
         assert set(finished.stale()) == expected

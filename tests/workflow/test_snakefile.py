@@ -75,6 +75,14 @@ def test_a_configuration_error_is_a_short_block_without_traceback():
     assert "Did you mean model.d_model?" in lines[start + 1]
 
 
+def test_an_anchor_that_contains_itself_is_a_short_error(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: &model\n  d_model: *model\n")
+    status, output = snakemake("-n", "--cores", "1", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path))
+    assert status == 1
+    assert output.splitlines()[-1] == "Error: config.yaml: an anchor (&) contains itself. Write its values out."
+    assert "Recursion" not in output
+
+
 def test_default_profile_is_loaded_by_itself():
     profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
     assert profile["max-checksum-file-size"] == 0

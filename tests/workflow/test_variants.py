@@ -47,13 +47,13 @@ def test_another_mix_shares_the_source(fresh):
     assert made["mix"] == made["count_words"] == made["train"] == 1
 
 
-def test_the_main_run_knows_nothing_of_experiments(fresh):
+def test_the_main_run_ignores_experiments(fresh):
     plain = fresh.stale(target="results/samples.txt")
     assert jobs(fresh, target="results/samples.txt", wide={"model.d_ff": 64}) == plain
     assert plain["train"] == 1
 
 
-def test_a_problem_of_a_variant_is_told_before_anything_runs(fresh):
+def test_a_problem_of_a_variant_is_reported_before_anything_runs(fresh):
     output = fresh.run("-n", COMPARISON, "--config", experiments(wide={"model.d_modle": 3}), status=1)
     assert "experiments.wide: model.d_modle: unknown key. Did you mean model.d_model?" in output
     assert "Traceback" not in output
@@ -116,7 +116,7 @@ def test_more_variants_later_compute_only_themselves(finished_with_variants):
     }  # fmt: skip
 
 
-def test_a_variant_that_parts_from_the_main_run_is_computed(finished_with_variants):
+def test_a_variant_that_now_differs_from_the_main_run_is_computed(finished_with_variants):
     """Its files were links and become its own; the main run's stay as they are."""
     change = ["--config", experiments(base={"training.seed": 5})]
     assert finished_with_variants.stale(*change, target="results/experiments/base/samples.txt") == {

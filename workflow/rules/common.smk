@@ -14,6 +14,7 @@ from minlm.pipeline.rules import (
     Runs,
     any_of,
     cache_for_this_code,
+    check_anchors,
     expand_globs,
     finished_models,
     flags,
@@ -33,6 +34,15 @@ if message := limit_cores(workflow):
     logger.info(message)
 become_head()
 shell.prefix(JOB_FUNCTION.replace("{", "{{").replace("}", "}}"))
+
+try:
+    check_anchors("config.yaml")
+except MinlmError as error:
+    sys.exit(f"Error: {error}")
+
+
+configfile: "config.yaml"
+
 
 try:
     use_this_python(workflow.basedir)
