@@ -228,17 +228,3 @@ class Runs(dict[str, Config]):
     def computing(self, stage: str) -> str:
         """Return a constraint of {run_dir}: the runs that compute this stage themselves."""
         return any_of(set(self.computed_by[stage].values()))
-
-    def links(self, names: Mapping[str, Iterable[str]]) -> dict[str, str]:
-        """Return link → file for the results of the runs that do not compute a stage themselves.
-
-        Args:
-            names: stage → names of its files below results/{run_dir}.
-        """
-        return {
-            f"results/{run}{name}": f"results/{source}{name}"
-            for stage, files in names.items()
-            for run, source in self.computed_by[stage].items()
-            for name in files
-            if run != source
-        }

@@ -1,4 +1,4 @@
-"""The configuration, and what all rule files use. Nothing here imports a heavy package: `snakemake -n` must be quick."""
+"""The configuration, and what several rule files use. Imports nothing heavy, because each call of `snakemake` runs it."""
 
 import sys
 from pathlib import Path
@@ -36,6 +36,8 @@ become_head()
 shell.prefix(JOB_FUNCTION.replace("{", "{{").replace("}", "}}"))
 
 try:
+    use_this_python(workflow.basedir)
+    cache_for_this_code(workflow.basedir)
     check_anchors("config.yaml")
 except MinlmError as error:
     sys.exit(f"Error: {error}")
@@ -45,8 +47,6 @@ configfile: "config.yaml"
 
 
 try:
-    use_this_python(workflow.basedir)
-    cache_for_this_code(workflow.basedir)
     schema = load_schema(Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
     config = resolve(config, schema)
     RUNS = Runs(runs(config, schema))
@@ -61,12 +61,12 @@ wildcard_constraints:
     run_dir=any_of(RUNS),
 
 
-# Counting and tokenizing run in shards if there is more than one; names of their files then end in .2-of-4, for example.
+# Counting and tokenizing can run in shards. Names of files then contain the shard: data/tokens/train.2-of-4.npy.
 SHARDS = config["tokenizer"]["shards"]
 SHARD = r"\.\d+-of-\d+" if SHARDS > 1 else "()"
 
 VOCAB = {"vocab": "data/{run_dir}tokenizer/vocab.json", "merges": "data/{run_dir}tokenizer/merges.txt"}
 TOKENIZER_FILES = {name: RUNS.output_of("tokenizer", path) for name, path in VOCAB.items()}
 
-# A rule that could use Snakemake's between-workflow cache says so only with `--cache`; Snakemake mentions it at each call.
+# Rules declare only with `--cache` that they can use the between-workflow cache: Snakemake reports each such rule.
 CACHE = "omit-software" if workflow.workflow_settings.cache is not None else False
