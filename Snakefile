@@ -1,12 +1,9 @@
-# From text to a language model. The configuration is config.yaml, docs/architecture.md has a picture of the rules.
+# From text to a language model, configured by config.yaml. docs/architecture.md has a picture of the rules.
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
-
-
-configfile: "config.yaml"
 
 
 report: "workflow/report/workflow.rst"

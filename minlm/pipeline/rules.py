@@ -3,6 +3,7 @@
 import csv
 import glob
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
+
+import yaml
 
 from minlm.errors import MinlmError
 from minlm.locks import open_locked
@@ -38,6 +41,24 @@ CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "to
 NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
 
 _held: list[IO[str]] = []  # locked files that stay open as long as this process
+
+
+def check_anchors(path: str | Path) -> None:
+    """Refuse a configuration in which a YAML anchor contains itself: Snakemake's merge ends in a bare RecursionError.
+
+    Any other problem of the file is left to Snakemake.
+
+    Raises:
+        MinlmError: an anchor contains itself.
+    """
+    try:
+        config = yaml.load(Path(path).read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return
+    try:
+        json.dumps(config, default=str, skipkeys=True)
+    except ValueError:
+        raise MinlmError(f"{path}: an anchor (&) contains itself. Write its values out.") from None
 
 
 def use_this_python(checkout: str) -> None:
@@ -210,17 +231,3 @@ class Runs(dict[str, Config]):
     def computing(self, stage: str) -> str:
         """Return a constraint of {run_dir}: the runs that compute this stage themselves."""
         return any_of(set(self.computed_by[stage].values()))
-
-    def links(self, names: Mapping[str, Iterable[str]]) -> dict[str, str]:
-        """Return link → file for the results of the runs that do not compute a stage themselves.
-
-        Args:
-            names: stage → names of its files below results/{run_dir}.
-        """
-        return {
-            f"results/{run}{name}": f"results/{source}{name}"
-            for stage, files in names.items()
-            for run, source in self.computed_by[stage].items()
-            for name in files
-            if run != source
-        }

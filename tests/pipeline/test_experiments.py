@@ -28,7 +28,7 @@ def test_nested_and_dotted_keys_mean_the_same():
     assert made["experiments/nested/"]["model"]["d_ff"] == made[""]["model"]["d_ff"]
 
 
-def test_a_sweep_is_every_combination_with_names_to_read():
+def test_a_sweep_is_every_combination_with_readable_names():
     made = runs_of(
         {
             "lr": {
@@ -44,7 +44,7 @@ def test_a_sweep_is_every_combination_with_names_to_read():
     assert {run["training"]["lr_min"] for name, run in made.items() if name} == {1e-5}
 
 
-def test_names_take_the_whole_key_where_the_last_word_is_not_enough():
+def test_names_contain_the_whole_key_if_the_last_word_is_ambiguous():
     made = runs_of({"s": {"sweep": {"training.seed": [1], "sampling.seed": [2]}}})
     assert names(made) == ["s-training.seed=1-sampling.seed=2"]
 
@@ -60,11 +60,11 @@ def test_names_take_the_whole_key_where_the_last_word_is_not_enough():
         ({key: [leaf["default"]] for key, leaf in flatten(SCHEMA) if key.startswith(("model.", "sampling."))}, ["s-1"]),
     ],
 )
-def test_names_are_names_of_folders_whatever_the_values(sweep, expected):
+def test_any_values_give_valid_folder_names(sweep, expected):
     assert names(runs_of({"s": {"sweep": sweep}})) == expected
 
 
-def test_who_computes_what():
+def test_which_run_computes_what():
     alike = computed_by(
         runs_of({
             "same": None, "texts": {"sampling.max_new_tokens": 8},
@@ -90,7 +90,7 @@ def test_who_computes_what():
     }
 
 
-def test_what_does_not_change_results_does_not_part_runs():
+def test_settings_that_re_run_nothing_do_not_separate_runs():
     made = runs_of({"a": {"model.d_ff": 64}})
     made["experiments/a/"]["model"] = made[""]["model"]
     computing = [key.removeprefix("training.") for key in rerun_nothing() if key.startswith("training.")]
@@ -99,13 +99,13 @@ def test_what_does_not_change_results_does_not_part_runs():
     assert computed_by(made)["samples"]["experiments/a/"] == ""
 
 
-def test_differences_are_told():
+def test_differences_are_listed():
     made = runs_of({"same": {}, "b": {"model.d_ff": 64, "training.lr_max": "1e-3", "sampling.prompts": ["a"]}})
     assert differences(made[""], made["experiments/same/"]) == "the main configuration"
     assert differences(made[""], made["experiments/b/"]) == "model.d_ff=64 training.lr_max=0.001 sampling.prompts=['a']"
 
 
-def test_every_key_either_varies_or_re_runs_nothing_or_belongs_to_the_texts():
+def test_every_key_varies_or_re_runs_nothing_or_belongs_to_the_source_texts():
     """A new key of model, training or sampling varies by itself; one of corpus, ancients or tokenizer is listed."""
     keys = [key for key, _ in flatten(SCHEMA) if key not in rerun_nothing()]
     fixed = {key.split(".")[0] for key in keys if not may_vary(key)}

@@ -77,7 +77,7 @@ def test_a_second_lock_on_the_same_folder_is_refused(tmp_path):
 
 @pytest.fixture
 def job(tmp_path):
-    """Runs `job WORDS logs/a.log` as Snakemake does; the process, and all that it wrote when it has ended."""
+    """Return a function that starts `job WORDS logs/a.log` as Snakemake does and returns the process."""
 
     def start(*words, **how):
         (tmp_path / "logs").mkdir()
@@ -165,7 +165,7 @@ def test_the_crash_of_one_of_several_processes_is_in_the_log(job, tmp_path):
     log = (tmp_path / "logs/a.log").read_text()
     assert "rank 1 has no memory" in output
     assert "rank 1 has no memory" in log
-    assert "ChildFailedError" in log  # torchrun's own words too
+    assert "ChildFailedError" in log  # from torchrun itself
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -182,7 +182,7 @@ time.sleep(60)
 """
     process = job(*script(tmp_path, work), start_new_session=True)
     assert process.stdout.readline() == "ready\n"
-    os.killpg(process.pid, number)  # as Ctrl-C and scancel do: `tee` gets it too
+    os.killpg(process.pid, number)  # as Ctrl-C and scancel do: `tee` receives it too
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 7
     assert "saving" in output

@@ -8,15 +8,15 @@ from minlm.pipeline.threads import has_gpu, share_cores
     ("cores", "jobs", "room", "each"),
     [
         (8, 1, 99, 8),
-        (8, 0, 99, 8),  # of a rule of which nothing is to run
+        (8, 0, 99, 8),  # no job of this rule is to run
         (2, 2, 99, 1),
         (2, 6, 99, 1),
         (8, 3, 99, 2),
         (8, 2, 99, 4),
-        (8, 6, 2, 4),  # memory for two
+        (8, 6, 2, 4),  # memory for two jobs
         (8, 6, 3, 3),
         (3, 6, 2, 2),
-        (8, 6, 0, 8),  # not even for one, so one after the other
+        (8, 6, 0, 8),  # not even for one, so one after another
         (8, 5, 6, 1),
         (1, 4, 99, 1),
     ],

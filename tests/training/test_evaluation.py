@@ -85,7 +85,7 @@ def test_bad_validation_texts(tmp_path):
     (tmp_path / "text.txt").write_text("text")
     with pytest.raises(MinlmError, match="an id that the tokenizer lacks"):
         evaluate(model, np.full(50, 6), TOKENIZER, tmp_path / "text.txt")
-    with pytest.raises(MinlmError, match="only special tokens"):
+    with pytest.raises(MinlmError, match="all special tokens"):
         evaluate(model, np.full(50, 5), TOKENIZER, tmp_path / "text.txt")
 
 

@@ -1,4 +1,4 @@
-"""Names, prompts and files that a shell, argparse or Snakemake could take for something of theirs."""
+"""Names, prompts and files that a shell, argparse or Snakemake could interpret."""
 
 import csv
 import os
@@ -21,7 +21,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def hostile(new_checkout):
-    """A checkout in a folder with an odd name, whose texts, prompts and variants have odd names too."""
+    """A checkout in a folder with an odd name, with texts, prompts and variants of odd names."""
     checkout = new_checkout()
     folder = checkout.folder / "it's $(touch X); folder"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Killed at any moment: the next call completes, and its results are those of an undisturbed run elsewhere."""
+"""After a kill at any moment the next call completes, with the same results as an undisturbed run elsewhere."""
 
 import os
 import random
@@ -25,7 +25,7 @@ def hashes(checkout):
 
 
 def wait_for(condition, process, seconds=120):
-    """Until the condition holds, while the process runs."""
+    """Wait until the condition holds; fail if the process ends first."""
     end = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, process.stdout.read()
@@ -44,7 +44,7 @@ LONGER = "total_tokens: 64000, save_interval: 50, eval_interval: 500"  # 1,000 s
 
 
 class Killed:
-    """A checkout whose snakemake is started again and again."""
+    """A checkout in which snakemake is killed and started again."""
 
     def __init__(self, checkout, devices):
         self.checkout, self.heads = checkout, []
@@ -53,7 +53,7 @@ class Killed:
         self.log = checkout.folder / "logs/train.log"
 
     def start(self, log="train.log"):
-        """Start snakemake; return when the job with this log works."""
+        """Start snakemake; return when the job with this log runs."""
         log = self.checkout.folder / "logs" / log
         log.unlink(missing_ok=True)
         self.heads.append(self.checkout.start(*ASKED, *self.settings))
@@ -61,7 +61,7 @@ class Killed:
         return self.heads[-1]
 
     def trained(self, beyond=0):
-        """Wait until the trainer has saved more than so many steps; how many."""
+        """Wait until the trainer has saved more steps than `beyond`; return how many."""
         wait_for(lambda: self.saved() > beyond, self.heads[-1])
         return self.saved()
 
@@ -73,7 +73,7 @@ class Killed:
         return int((self.state / "lock").read_text().split()[1])
 
     def continued(self):
-        """The steps at which a trainer went on, as the current log says."""
+        """The steps at which a trainer continued, according to the current log."""
         return [int(step.replace(",", "")) for step in re.findall(r"run at step ([\d,]+)", self.log.read_text())]
 
 
@@ -81,7 +81,7 @@ class Killed:
 def killed(request, new_checkout):
     made = Killed(new_checkout(), request.param)
     yield made
-    for head in made.heads:  # what a failed test has left
+    for head in made.heads:  # left by a failed test
         with suppress(ProcessLookupError):
             os.killpg(head.pid, signal.SIGKILL)
 
@@ -111,12 +111,12 @@ def test_any_of_its_processes_killed_then_completed(finished, killed):
     assert "Error in rule train" in head.communicate()[0]
     assert head.returncode == 1
 
-    head = killed.start()  # all at once
+    head = killed.start()  # all processes at once
     wait_for(killed.continued, head)
     assert killed.continued()[0] >= reached
     checkout.kill(head)
 
-    head = killed.start()  # the head alone, between the end of the trainer and its noticing it
+    head = killed.start()  # the head alone, after the trainer has ended but before the head notices
     head.send_signal(signal.SIGSTOP)
     wait_for((checkout.folder / "results/.model.pt.finished/record.json").exists, head)
     head.kill()

@@ -29,7 +29,7 @@ SETTINGS = (
 COMMAND = (
     "results/samples.txt", "--profile", "profiles/slurm", "--slurm-status-command", "squeue",
     "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5",
-    "--max-threads", "2", "--set-threads", "count_words=1", "tokenize=1", "sample=1",  # of the machine's two
+    "--max-threads", "2", "--set-threads", "count_words=1", "tokenize=1", "sample=1",  # of the machine's two cores
     # this option replaces all of the profile's `set-resources`, so the partition is named again
     "--set-resources", "train:slurm_partition=gpu", "train:mem_mb=3000", "train:runtime=30", "--config", *SETTINGS,
 )  # fmt: skip
@@ -37,7 +37,7 @@ COMMAND = (
 
 @pytest.fixture
 def checkout(new_checkout):
-    """A checkout whose snakemake ends with the test, however that ends."""
+    """A checkout whose snakemake ends with the test, even if the test fails."""
     made, processes = new_checkout(), []
     start = made.start
     made.start = lambda *arguments: processes.append(start(*arguments)) or processes[-1]
@@ -50,7 +50,7 @@ def checkout(new_checkout):
 @pytest.fixture(scope="module")
 def slurm():
     """A Slurm on this machine, in the environment of the test."""
-    folder = tempfile.mkdtemp()  # pytest's own folders are closed to others, and munge wants a socket open to all
+    folder = tempfile.mkdtemp()  # munge needs a socket open to all users, and pytest's folders are closed
     line = subprocess.run([SCRIPT, "start", folder], check=True, stdout=subprocess.PIPE, text=True).stdout
     os.environ["SLURM_CONF"] = line.strip().partition("=")[2]
     yield
@@ -61,7 +61,7 @@ def slurm():
 
 
 def slurm_jobs(checkout):
-    """Slurm's own record of each job of a checkout in the order of submission: key → value, and the job's rule."""
+    """Slurm's records of a checkout's jobs in the order of submission: key → value, and the rule of the job."""
     text = subprocess.run(["scontrol", "show", "job", "-o"], check=True, stdout=subprocess.PIPE, text=True).stdout
     jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in text.splitlines()]
     for job in jobs:

@@ -19,7 +19,7 @@ def test_lint_is_clean():
 
 
 def test_settings_that_re_run_nothing_reach_the_commands_and_jobs_can_be_grouped(tmp_path):
-    """They are not string resources: Snakemake cannot group jobs side by side of which only some have one."""
+    """If they were string resources, Snakemake could not group jobs that have one with jobs that have none."""
     _, output = snakemake(
         "-n", "-p", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
         "--groups", "train=model", "plot=model", "evaluate=model", "sample=model",
@@ -44,7 +44,7 @@ def test_every_rule_has_log_benchmark_message_resources_and_one_script():
             rules[name] = body
     assert len(rules) > 10
     for name, body in rules.items():
-        # Snakemake allows no benchmark where a result may come from its cache
+        # Snakemake allows no benchmark for a rule that may use its cache
         measured = "cache" if re.search(r"^    cache:", body, re.M) else "benchmark"
         for directive in ("log", measured, "message", "resources", "conda", "shell"):
             assert re.search(rf"^    {directive}:", body, re.M), f"{name} lacks {directive}"
@@ -73,6 +73,14 @@ def test_a_configuration_error_is_a_short_block_without_traceback():
     start = lines.index("Error: the configuration has 2 problems:")
     assert [line.split(":")[0].strip() for line in lines[start + 1 :]] == ["model.d_modle", "smapling"]
     assert "Did you mean model.d_model?" in lines[start + 1]
+
+
+def test_an_anchor_that_contains_itself_is_a_short_error(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: &model\n  d_model: *model\n")
+    status, output = snakemake("-n", "--cores", "1", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path))
+    assert status == 1
+    assert output.splitlines()[-1] == "Error: config.yaml: an anchor (&) contains itself. Write its values out."
+    assert "Recursion" not in output
 
 
 def test_default_profile_is_loaded_by_itself():

@@ -1,4 +1,4 @@
-"""The configuration, and what all rule files use. Nothing here imports a heavy package: `snakemake -n` must be quick."""
+"""The configuration, and what several rule files use. Imports nothing heavy, because each call of `snakemake` runs it."""
 
 import sys
 
@@ -13,6 +13,7 @@ from minlm.pipeline.rules import (
     Runs,
     any_of,
     cache_for_this_code,
+    check_anchors,
     expand_globs,
     finished_models,
     flags,
@@ -37,6 +38,15 @@ shell.prefix(JOB_FUNCTION.replace("{", "{{").replace("}", "}}"))
 try:
     use_this_python(workflow.basedir)
     cache_for_this_code(workflow.basedir)
+    check_anchors("config.yaml")
+except MinlmError as error:
+    sys.exit(f"Error: {error}")
+
+
+configfile: "config.yaml"
+
+
+try:
     schema = load_schema()
     config = resolve(config, schema)
     RUNS = Runs(runs(config, schema))
@@ -51,12 +61,12 @@ wildcard_constraints:
     run_dir=any_of(RUNS),
 
 
-# Counting and tokenizing run in shards if there is more than one; names of their files then end in .2-of-4, for example.
+# Counting and tokenizing can run in shards. Names of files then contain the shard: data/tokens/train.2-of-4.npy.
 SHARDS = config["tokenizer"]["shards"]
 SHARD = r"\.\d+-of-\d+" if SHARDS > 1 else "()"
 
 VOCAB = {"vocab": "data/{run_dir}tokenizer/vocab.json", "merges": "data/{run_dir}tokenizer/merges.txt"}
 TOKENIZER_FILES = {name: RUNS.output_of("tokenizer", path) for name, path in VOCAB.items()}
 
-# A rule that could use Snakemake's between-workflow cache says so only with `--cache`; Snakemake mentions it at each call.
+# Rules declare only with `--cache` that they can use the between-workflow cache: Snakemake reports each such rule.
 CACHE = "omit-software" if workflow.workflow_settings.cache is not None else False

@@ -60,13 +60,18 @@ rule report_pages:
         ' --output_dir "$(dirname {output.tokenizer:q})" --log_file {log:q}'
 
 
-# A run with the same settings as an earlier one has links to that run's files in its own folder.
-LINKS = RUNS.links(
-    {
-        "model": ["model.pt", "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
-        "samples": ["samples.txt"],
-    }
-)
+# A run that does not compute a stage itself has links to the files of the run that does.
+RESULTS = {
+    "model": ["model.pt", "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
+    "samples": ["samples.txt"],
+}
+LINKS = {
+    f"results/{run}{name}": f"results/{source}{name}"
+    for stage, names in RESULTS.items()
+    for run, source in RUNS.computed_by[stage].items()
+    for name in names
+    if run != source
+}
 
 
 rule link:
