@@ -88,8 +88,7 @@ def _receive_and_check(
 ) -> tuple[str, bool]:
     """Fill `part`. Returns the problem with it, if any (its record is then deleted), and whether it was continued."""
     entity, was_continued = _receive(session, url, part, record, bool(sha256))
-    size, expected = part.tell(), sha256 or entity.sha256
-    problem = ""
+    size, expected, problem = part.tell(), sha256 or entity.sha256, ""
     if entity.size is None and size > MAX_UNSTATED_BYTES:
         problem = f"is longer than {MAX_UNSTATED_BYTES / 1e9:,g} GB, the limit for a file of unstated size"
     elif entity.size is not None and size > entity.size:

@@ -8,7 +8,7 @@ import random
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 import zstandard
 
@@ -91,17 +91,12 @@ def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tupl
     """Yield each text with whether it is held out: every (1 / fraction)-th, or the last one if there would be none."""
     phase = random.Random(seed).random()
     held_out = 0
-    for count, (text, is_last) in enumerate(_with_last(texts), start=1):
-        is_held_out = int(count * fraction + phase) > held_out or (is_last and fraction > 0 and held_out == 0)
+    for count, (text, following) in enumerate(itertools.pairwise(itertools.chain(texts, [None])), start=1):
+        assert text is not None
+        must_hold_out = following is None and fraction > 0 and held_out == 0
+        is_held_out = int(count * fraction + phase) > held_out or must_hold_out
         held_out += is_held_out
         yield text, is_held_out
-
-
-def _with_last(texts: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """Yield each text with whether it is the last one."""
-    for previous, text in itertools.pairwise(itertools.chain(texts, [None])):
-        assert previous is not None
-        yield previous, text is None
 
 
 def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Iterator[str]:
@@ -122,7 +117,8 @@ def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Itera
 
 
 def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
-    with _open(path) as file:
+    opener: Any = {".gz": gzip.open, ".zst": zstandard.open}.get(path.suffix, open)
+    with opener(path, "rb") as file:
         if ".jsonl" in path.suffixes[-2:]:
             yield from _jsonl_texts(iter_lines(file, path), path, text_field)
         elif documents == "blank_line":
@@ -131,14 +127,6 @@ def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
             yield _join(iter_texts(file, path), path)
         else:
             yield from iter_texts(file, path)
-
-
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    if path.suffix == ".zst":
-        return cast(BinaryIO, zstandard.open(path, "rb"))
-    return open(path, "rb")
 
 
 def _join(texts: Iterator[str], path: Path) -> str:

@@ -65,34 +65,25 @@ class Pace:
 
     Args:
         delay: seconds between two requests.
-        path: a file that holds the time of the last request. None: only this process is paced.
+        path: a file that holds the time of the last request.
     """
 
-    def __init__(self, delay: float, path: str | Path | None = None):
-        self.delay = delay
-        self.path = Path(path) if path is not None else None
-        self.last = 0.0
+    def __init__(self, delay: float, path: str | Path):
+        self.delay, self.path = delay, Path(path)
 
     def wait(self) -> None:
         """Wait until the next request may be sent."""
-        if self.path is None:
-            self.last = self._sleep_after(self.last)
-            return
         with open_locked(self.path, "a+") as file:  # other processes wait here
             file.seek(0)
             try:
                 last = float(file.read(100))
             except ValueError:  # empty, or damaged
                 last = 0.0
-            now = self._sleep_after(last)
+            passed = time.time() - last
+            if 0 <= passed < self.delay:  # negative: the clock was set back
+                time.sleep(self.delay - passed)
             file.truncate(0)
-            file.write(repr(now))
-
-    def _sleep_after(self, last: float) -> float:
-        passed = time.time() - last
-        if 0 <= passed < self.delay:  # negative: the clock was set back
-            time.sleep(self.delay - passed)
-        return time.time()
+            file.write(repr(time.time()))
 
 
 def make_session(pace: Pace | None = None) -> requests.Session:

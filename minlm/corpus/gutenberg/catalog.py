@@ -96,7 +96,7 @@ def _read_pages(session: requests.Session, first_page: str) -> dict[int, Book]:
                 progress.set_total(page["count"])
                 progress.update(len(page["results"]))
                 skipped += _add_entries(page["results"], found, url)
-                url = urljoin(url, page.get("next") or "") if page.get("next") else ""
+                url = urljoin(url, page["next"]) if page.get("next") else ""
         books |= found
         if len(counts) == 1 and len(books) + skipped >= max(counts):
             return books
@@ -118,23 +118,20 @@ def _add_entries(results: list[Any], books: dict[int, Book], url: str) -> int:
 
 
 def _parse_page(answer: web.Answer) -> tuple[dict[str, Any], int]:
-    """Parse a page of the catalog; returns it and its size in bytes."""
+    """Parse a page of the catalog. Returns it and its size in bytes. Single entries may be odd.
+
+    Raises:
+        web.UnexpectedAnswer: the answer does not have the form of a catalog page.
+    """
     try:
         page = parse_foreign_json(answer.content)
-        if _is_page(page):
+        count, results, following = page["count"], page["results"], page.get("next") or ""
+        urlsplit(following)
+        has_entries = any(isinstance(entry, dict) and FIELDS.keys() & entry.keys() for entry in results)
+        has_types = isinstance(count, int) and isinstance(results, list) and isinstance(following, str)
+        if has_types and (has_entries or not results):
             return page, len(answer.content)
-    except ValueError:
+    except (AttributeError, LookupError, TypeError, ValueError):
         pass
     start = answer.content[:80].decode(errors="replace")
     raise web.UnexpectedAnswer(f"{answer.url} did not answer with a Gutendex catalog page, but with: {start!r}")
-
-
-def _is_page(page: Any) -> bool:
-    """Whether a JSON value has the form of a catalog page. Single entries may be odd."""
-    if not isinstance(page, dict) or not isinstance(page.get("count"), int):
-        return False
-    results = page.get("results")
-    if not isinstance(results, list) or not isinstance(page.get("next") or "", str):
-        return False
-    urlsplit(page.get("next") or "")  # raises ValueError
-    return not results or any(isinstance(entry, dict) and FIELDS.keys() & entry.keys() for entry in results)

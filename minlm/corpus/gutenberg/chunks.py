@@ -67,11 +67,11 @@ def build_ancients(
     failed = [path for path in paths if not books[path]]
     _check_failed(failed, len(paths), max_failed)
 
-    valid_books = hold_out({path: _words(books[path]) for path in paths if books[path]}, valid_fraction, seed)
-    excerpts = {
-        "train": [excerpt for path in paths if path not in valid_books for excerpt in books[path]],
-        "valid": [excerpt for path in paths if path in valid_books for excerpt in books[path]],
-    }
+    words = {path: sum(excerpt.words for excerpt in books[path]) for path in paths if books[path]}
+    valid_books = hold_out(words, valid_fraction, seed)
+    excerpts: dict[str, list[Excerpt]] = {"train": [], "valid": []}
+    for path in paths:
+        excerpts["valid" if path in valid_books else "train"] += books[path]
     for split, output in (("train", output_train), ("valid", output_valid)):
         random.Random(seed).shuffle(excerpts[split])
         with atomic_write(output) as out:
@@ -122,7 +122,7 @@ def cut_points(text: str, min_words: int, max_words: int) -> list[tuple[int, int
             for offsets in ends
         ]
         middle = word_starts[(low + high) // 2]
-        offset = _nearest(next(filter(None, between)), middle)
+        offset = min(next(filter(None, between)), key=lambda offset: abs(offset - middle))
         words = bisect_left(word_starts, offset)
         cuts.append((offset, words - done))
         done = words
@@ -165,11 +165,3 @@ def _check_failed(failed: list[Path], number: int, max_failed: float) -> None:
             f"The reasons are in {books.with_name('failed')}/. To try again, delete their empty files: "
             f"rm {' '.join(str(books / path.name) for path in failed)}"
         )
-
-
-def _nearest(offsets: list[int], middle: int) -> int:
-    return min(offsets, key=lambda offset: abs(offset - middle))
-
-
-def _words(excerpts: list[Excerpt]) -> int:
-    return sum(excerpt.words for excerpt in excerpts)

@@ -188,7 +188,7 @@ def test_a_damaged_line_of_the_catalog_file_is_named(tmp_path, line):
         read_catalog(path)
 
 
-def test_a_charset_with_more_behind_it():
+def test_a_charset_with_more_after_it():
     assert choose_texts({"text/plain; charset=utf-8; format=flowed": "http://host/1.txt"})[0][1] == "utf-8"
 
 
