@@ -17,7 +17,7 @@ from minlm.errors import MinlmError
 from minlm.generation.batch_cache import BatchCache
 from minlm.generation.draw import NO_TOKEN, draw_tokens
 from minlm.progress import Progress
-from minlm.transformer.checks import check_request, spoiled_weight
+from minlm.transformer.checks import check_request, what_is_spoiled
 from minlm.transformer.data import move
 from minlm.transformer.model import TransformerLM
 
@@ -141,7 +141,7 @@ def _extend(
         tokens = draw_tokens(logits, temperatures, top_ps, top_ks, draws[:, step])
         drawn = tokens.tolist()  # the only place that waits for the device
         if NO_TOKEN in drawn:
-            raise MinlmError(_explain_bad_logits(model))
+            raise MinlmError(what_is_spoiled(model))
         kept = [row for row, token in enumerate(drawn) if token != stop_token]
         if len(kept) < len(active):
             active, drawn = [active[row] for row in kept], [drawn[row] for row in kept]
@@ -159,12 +159,6 @@ def _extend(
             _make_room(model, cache, active)
             logits = model(tokens.unsqueeze(1), cache)[:, -1]  # (rows, vocab)
             cache.lengths += 1
-
-
-def _explain_bad_logits(model: TransformerLM) -> str:
-    name = spoiled_weight(model)
-    cause = f"weight {name} holds NaN or infinite values" if name else "logits became NaN or infinite"
-    return f"the model's {cause}, so it cannot write. Train it again, with a lower lr_max."
 
 
 def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToken:

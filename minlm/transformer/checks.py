@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from minlm.errors import MinlmError
 
@@ -62,3 +62,17 @@ def spoiled_weight(model: nn.Module) -> str | None:
     extremes = torch.stack([torch.stack(weight.detach().aminmax()) for weight in weights.values()])
     finite = extremes.isfinite().all(dim=1).tolist()
     return next((name for name, good in zip(weights, finite, strict=True) if not good), None)
+
+
+def check_logits(logits: Tensor, model: nn.Module) -> Tensor:
+    """Return the logits of a position; raise `MinlmError`, naming the weight to blame, if they are NaN or infinite."""
+    if not logits.max().isfinite():
+        raise MinlmError(what_is_spoiled(model))
+    return logits
+
+
+def what_is_spoiled(model: nn.Module) -> str:
+    """The message for a model whose logits are NaN or infinite."""
+    name = spoiled_weight(model)
+    what = f"weight {name} holds NaN or infinite values" if name else "logits became NaN or infinite"
+    return f"the model's {what}, so it cannot write. Train it again, with a lower lr_max."

@@ -25,7 +25,7 @@ from minlm.transformer.sampling import generate
 
 @dataclass
 class Recipe:
-    """How a model is trained; `steps` batches of `batch_size` windows."""
+    """How a model is trained: `steps` batches of `batch_size` windows."""
 
     steps: int = 1600
     batch_size: int = 8

@@ -78,8 +78,7 @@ class AdamW(torch.optim.Optimizer):
 def gradient_clipping(parameters: Iterable[Tensor], max_l2_norm: float) -> Tensor:
     """Scale all gradients, in place, so that their common L2 norm is at most `max_l2_norm`.
 
-    Returns:
-        The norm before clipping, a scalar on the gradients' device.
+    Returns the norm before clipping, a scalar on the gradients' device.
     """
     grads = [p.grad for p in parameters if p.grad is not None]
     norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt() if grads else torch.zeros(())

@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from minlm.transformer.attention import KeyValueCache
-from minlm.transformer.checks import check_request
+from minlm.transformer.checks import check_logits, check_request
 from minlm.transformer.model import TransformerLM
 
 
 def sample_token(
     logits: Tensor, draw: float, temperature: float = 1.0, top_p: float | None = None, top_k: int | None = None
 ) -> int:
-    """Draw one token id from the logits (vocab,) of a position.
+    """Draw one token id.
 
     The tokens lie on a line in the order of their ids, each as long as it is probable; `draw` is a point on that line.
 
     Args:
-        logits: of the next token.
+        logits: of the next token, (vocab,).
         draw: uniform in [0, 1).
         temperature: divides the logits. Below 1 the probable tokens become more probable; 0 always takes the best.
         top_p: draw from the smallest set of tokens that together have this probability, the nucleus (Holtzman et al.
@@ -68,7 +68,7 @@ def generate(
         int64 (prompt + new tokens,) on the CPU.
 
     Raises:
-        MinlmError: an empty prompt, a token the model does not have, or a setting out of range.
+        MinlmError: no prompt, a token the model does not have, a setting out of range, or weights that are not finite.
     """
     text = [int(token) for token in prompt_ids]
     check_request(text, model.config["vocab_size"], max_new_tokens, temperature, top_p, top_k, seed)
@@ -80,7 +80,8 @@ def generate(
         if cache.length + len(unread) > context_length:
             cache, unread = KeyValueCache(len(model.layers)), text[-(context_length // 2) - 1 :]
         states = model.hidden_states(torch.tensor([unread], device=device), cache)
-        token = sample_token(model.lm_head(states[0, -1]), draw, temperature, top_p, top_k)
+        logits = check_logits(model.lm_head(states[0, -1]), model)
+        token = sample_token(logits, draw, temperature, top_p, top_k)
         if token == stop_token:
             break
         text.append(token)
