@@ -118,7 +118,7 @@ def test_four_shards_two_trainers_and_a_preemption(slurm, checkout):
 
 
 def test_snakemake_is_killed_while_the_training_goes_on(slurm, checkout):
-    """The next call submits a second training, which waits for the first one and takes its model."""
+    """The next call submits a second training, which starts when the first has finished and takes over its model."""
     log = checkout.folder / "logs/train.log"
     checkout.kill(start(checkout))
     (first,) = trainings(checkout)
