@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from minlm.corpus.encodings import START_BYTES, how_to_convert, wide_encoding
+from minlm.encodings import START_BYTES, how_to_convert, wide_encoding
 from minlm.errors import MinlmError
 
 SEPARATOR = "<|endoftext|>"

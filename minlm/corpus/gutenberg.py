@@ -10,9 +10,9 @@ import requests
 
 from minlm.atomic import atomic_write
 from minlm.corpus import web
-from minlm.corpus.encodings import START_BYTES, wide_encoding
 from minlm.corpus.gutenberg_frame import is_cut_off
 from minlm.corpus.gutendex import pace_file
+from minlm.encodings import START_BYTES, wide_encoding
 from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.reading import reading

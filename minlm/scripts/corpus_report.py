@@ -39,9 +39,9 @@ def _name_and_folder(value: str) -> tuple[str, str]:
 
 
 def _work(arguments: argparse.Namespace) -> None:
-    from minlm.fast.tokenization.options import Options
+    from minlm.bulk.options import Options
     from minlm.reports.corpus import report_corpora
-    from minlm.tokenization.bpe import BPETokenizer
+    from minlm.tokenization import BPETokenizer
 
     start = time.perf_counter()
     report_corpora(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from minlm.cores import usable_threads
 
 if TYPE_CHECKING:
-    from minlm.fast.tokenization.options import Options
+    from minlm.bulk.options import Options
 
 
 def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> None:
@@ -30,7 +30,7 @@ def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> No
 
 def text_options(arguments: argparse.Namespace) -> "Options":
     """The values of these flags."""
-    from minlm.fast.tokenization.options import Options
+    from minlm.bulk.options import Options
 
     return Options(
         threads=arguments.threads and usable_threads(arguments.threads),

@@ -1,4 +1,4 @@
-"""In which encoding a text is that is not UTF-8, so that an error can say how to convert it."""
+"""Guess the encoding of a text that is not UTF-8, so that an error can say how to convert it."""
 
 import re
 
@@ -9,13 +9,13 @@ _MARKS = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe"
 
 
 def wide_encoding(start: bytes, sure: bool = False) -> str:
-    """UTF-16 or UTF-32, if a text that begins so seems to be in it, by its name for `iconv -f`; else "".
+    """The name for `iconv -f` of the form of UTF-16 or UTF-32 that a text seems to have, or "".
 
-    Without a byte order mark the characters that are ASCII give it away: each has a zero byte before or behind it.
+    Without a byte order mark, ASCII characters show it: each has a zero byte before or after it.
 
     Args:
-        start: the first `START_BYTES` bytes of a text, or all there are.
-        sure: the text is valid UTF-8 as well, so it takes more to say something else.
+        start: the first `START_BYTES` bytes of a text, or the whole text if it is shorter.
+        sure: require more evidence, because the text is valid UTF-8 as well.
     """
     for mark, name in _MARKS:
         if start.startswith(mark):
@@ -31,18 +31,18 @@ def wide_encoding(start: bytes, sure: bool = False) -> str:
     counts = {name: _count_ascii(text) for name, text in texts.items()}
     other, most = sorted(counts, key=lambda name: counts[name])
     if sure:
-        upper_halves = start[most == "UTF-16LE" :: 2]  # of alphabets: none of them looks like a letter itself
+        upper_halves = start[most == "UTF-16LE" :: 2]  # in alphabets none of them is an ASCII letter
         return most if sum(counts[most]) >= max(4, 0.1 * len(texts[most])) and max(upper_halves) < ord("0") else ""
     return most if counts[most] > counts[other] else ""
 
 
 def _count_ascii(text: str) -> tuple[int, int]:
-    """White space, which no other character has for its mirror image, and visible characters of ASCII."""
+    """The number of ASCII white space characters, whose bytes swapped are rare characters, and of visible ones."""
     return len(re.findall(r"[\t\n\r ]", text)), len(re.findall(r"[!-~]", text))
 
 
 def how_to_convert(start: bytes, content: bytes, offset: int) -> str:
-    """A sentence about a text that begins with `start` and in whose part `content` the byte at `offset` is wrong."""
+    """How to convert a text that begins with `start`, whose part `content` has an invalid byte at `offset`."""
     nearby = content[max(offset - _NEARBY, 0) : offset + _NEARBY]
     text = nearby.decode(errors="replace")
     beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))

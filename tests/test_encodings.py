@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minlm.bulk.count_words import count_words
-from minlm.corpus.encodings import wide_encoding
 from minlm.corpus.gutenberg import decode
 from minlm.corpus.local_files import collect_files
 from minlm.corpus.mix import copy_corpus, scan
+from minlm.encodings import wide_encoding
 from minlm.errors import MinlmError
 
 ENGLISH = "“It’s” a café, he said;\r\nand went — to the sea.\r\n" * 20
