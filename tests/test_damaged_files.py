@@ -21,13 +21,13 @@ from minlm.corpus.local_files import _read_files
 from minlm.corpus.mix import mix_corpora
 from minlm.corpus.web import Pace
 from minlm.errors import MinlmError
+from minlm.fast.tokenization.word_counts import WordCounts
 from minlm.generation.samples_file import Sample, Setting, write_samples
 from minlm.pipeline.rules import kept_books
 from minlm.reports import run_pages as report
 from minlm.reports.comparison import read_run
 from minlm.reports.corpus import _read_record as read_mixture
 from minlm.tokenization import BPETokenizer
-from minlm.tokenization.word_counts import WordCounts
 from minlm.training.evaluation import write_evaluation
 from minlm.training.metrics import write_metrics
 from minlm.training.settings import TrainingSettings

@@ -15,10 +15,10 @@ import torch
 
 from minlm.corpus.download import _read_record
 from minlm.errors import MinlmError
+from minlm.fast.tokenization.word_counts import WordCounts
 from minlm.reading import parse_json
 from minlm.reports.corpus import _read_record as read_mixture
 from minlm.tokenization.vocabulary_files import read_vocab
-from minlm.tokenization.word_counts import WordCounts
 from minlm.training.evaluation import read_evaluation
 from minlm.training.tokens import open_tokens
 from minlm.transformer import TransformerLM

@@ -1,4 +1,4 @@
-"""A corpus as ids: text file in, one-dimensional `.npy` out, which training maps into memory."""
+"""A corpus as ids: text files in, one-dimensional `.npy` files out, which training maps into memory."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,19 +9,20 @@ from typing import IO, Any
 import numpy as np
 
 from minlm.atomic import atomic_write
+from minlm.bulk.options import DEFAULT, Options
+from minlm.bulk.text_file import TextFile, total_bytes
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
-from minlm.fast.tokenization import ranges as text
-from minlm.fast.tokenization.options import DEFAULT, Options, choose_backend_for_files
 from minlm.progress import Progress
-from minlm.tokenization.bpe import BPETokenizer
+from minlm.tokenization import BPETokenizer
+from minlm.tokenization.backend import choose_backend_for_files
 
 OUTPUT_DTYPES = ("uint16", "uint32", "int32", "int64")
 
 
 @dataclass
 class EncodedFile:
-    """One finished `.npy`."""
+    """A finished `.npy` file."""
 
     path: Path
     num_tokens: int
@@ -37,23 +38,23 @@ def encode_files(
     output_dtype: str | None = None,
     options: Options = DEFAULT,
 ) -> Iterator[EncodedFile]:
-    """Encode each text to `{output_dir}/{its name}.npy`, one for each step of the returned iterator.
+    """Encode each text to `{output_dir}/{its name}.npy`, one per step of the returned iterator.
 
-    Shard 2 of 4 of a.txt becomes a.2-of-4.npy; the shards of a text, one behind the other, are its ids.
+    Shard 2 of 4 of a.txt becomes a.2-of-4.npy; the shards of a text, one after the other, are its ids.
 
-    The ids are those of the whole text, as `tokenizer.encode` gives them; if text (more than white space) stands
-    behind the last `<|endoftext|>`, one is added at the end, so that every document is followed by one.
+    The ids are those of the whole text, as `tokenizer.encode` returns them. If text (more than white space) comes after
+    the last `<|endoftext|>`, one is added at the end, so every document is followed by one.
 
     Args:
         tokenizer: has `<|endoftext|>` as a special token.
         inputs: UTF-8 texts.
-        output_dir: is made if need be.
-        output_dtype: one of `OUTPUT_DTYPES`; None takes uint16, or uint32 if the vocabulary needs more.
-        options: how to do it. The backend is that of the tokenizer.
+        output_dir: created if missing.
+        output_dtype: one of `OUTPUT_DTYPES`; None for uint16, or uint32 if the vocabulary needs more.
+        options: how to encode. The backend is that of the tokenizer.
 
     Raises:
         MinlmError: an input is missing, empty or not UTF-8; two inputs have the same name; the dtype is too small;
-            the output cannot be written. Except for bad UTF-8, nothing has been written then.
+            the output cannot be written. Unless a text is not UTF-8, this is raised before anything is written.
     """
     dtype = _choose_dtype(tokenizer, output_dtype)
     if SEPARATOR not in tokenizer.special_tokens:
@@ -65,48 +66,39 @@ def encode_files(
         if output in outputs:
             raise MinlmError(f"{outputs[output]} and {path} would both become {output}; rename one of them")
         outputs[output] = path
-    options = replace(
-        options, backend=choose_backend_for_files(tokenizer.backend, options.share_of(text.total_bytes(inputs)))
-    )
+    num_bytes = options.share_of(total_bytes(inputs))
+    options = replace(options, backend=choose_backend_for_files(tokenizer.backend, num_bytes))
     return (_encode_file(tokenizer, path, output, dtype, options) for output, path in outputs.items())
 
 
 def _encode_file(
     tokenizer: BPETokenizer, path: str | Path, output: Path, dtype: np.dtype, options: Options
 ) -> EncodedFile:
-    begin = time.perf_counter()
-    with text.open_text(path) as read:
-        start, end = whole = options.range_of(read, path, tokenizer.pretokenizer)
-        with Progress(end - start, f"tokenizing {path}", "B") as progress, atomic_write(output, "wb") as file:
-            arrays = _arrays(tokenizer, path, read, whole, dtype, options, progress)
-            num_tokens = _write_npy(file, arrays, dtype)
-    return EncodedFile(output, num_tokens, end - start, dtype, time.perf_counter() - begin)
+    started = time.perf_counter()
+    with TextFile(path, tokenizer.special_tokens, options) as text, atomic_write(output, "wb") as file:
+        num_bytes = text.end - text.start
+        threads = options.threads_for(num_bytes, options.backend)
+        encoders = [tokenizer.make_encoder(options.backend) for _ in range(threads)]
+        with Progress(num_bytes, f"tokenizing {path}", "B") as progress:
+            num_tokens = _write_npy(file, _encode_parts(text, encoders, dtype, progress), dtype)
+    return EncodedFile(output, num_tokens, num_bytes, dtype, time.perf_counter() - started)
 
 
-def _arrays(
-    tokenizer: BPETokenizer, path: str | Path, read: text.OpenText, whole: text.Range, dtype: np.dtype,
-    options: Options, progress: Progress,
-) -> Iterator[np.ndarray]:  # fmt: skip
-    """The ids of a range of a text in pieces, with `<|endoftext|>` behind the last document."""
+def _encode_parts(text: TextFile, encoders: Sequence[Any], dtype: np.dtype, progress: Progress) -> Iterator[np.ndarray]:
+    """The ids of a text, part by part, with `<|endoftext|>` after the last document."""
 
-    def encode(encoder: Any, part: text.Range) -> tuple[int, np.ndarray]:
-        start, end = part
-        content = read.into(encoder.buffer(end - start), start)
-        with text.explained(path, start, content):
-            return end - start, encoder.encode(content).astype(dtype, copy=False)
+    def encode(encoder: Any, content: np.ndarray, errors: str) -> np.ndarray:
+        return np.asarray(encoder.encode(content, errors), dtype=dtype)
 
-    threads = options.threads_for(whole[1] - whole[0], options.backend)
-    encoders = [tokenizer.make_encoder(options.keep_invalid, options.backend) for _ in range(threads)]
-    parts = text.ranges(tokenizer.pretokenizer, read, whole, text.RANGE_BYTES)
-    for num_bytes, ids in text.map_in_order(encode, parts, encoders):
+    for num_bytes, _, ids in text.map(encode, encoders):
         yield ids
         progress.update(num_bytes)
-    if text.is_unfinished(read, whole, SEPARATOR.encode()):
-        yield encoders[0].encode(SEPARATOR.encode()).astype(dtype)
+    if text.is_unfinished():
+        yield np.asarray(encoders[0].encode(SEPARATOR.encode()), dtype=dtype)
 
 
 def _write_npy(file: IO[bytes], arrays: Iterable[np.ndarray], dtype: np.dtype) -> int:
-    """Write one array a piece at a time. The header comes first and is written again when the length is known."""
+    """Write one array piece by piece. The header comes first, and again when the length is known."""
     _write_header(file, dtype, 0)
     num_tokens = 0
     for array in arrays:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minlm.atomic import atomic_write
-from minlm.tokenization.bpe import BPETokenizer
+from minlm.tokenization import BPETokenizer
 from minlm.tokenization.vocabulary_files import spell
 
 

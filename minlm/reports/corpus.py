@@ -18,15 +18,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from minlm.atomic import atomic_write, check_writable
 from minlm.bulk.count_words import count_words
+from minlm.bulk.options import DEFAULT, Options
 from minlm.corpus.mix import IntArray, scan
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import BYTES_PER_BYTE_OF_WORDS, DEFAULT, Options, choose_backend_for_files
+from minlm.fast.tokenization.word_counts import WordCounts
 from minlm.progress import log
 from minlm.reading import parse_json, reading
 from minlm.reports.figures import save_figure, style_axes
-from minlm.tokenization.bpe import BPETokenizer
-from minlm.tokenization.word_counts import WordCounts
+from minlm.tokenization import BPETokenizer
+from minlm.tokenization.backend import choose_backend_for_words
 
 SPLITS = ("train", "valid")
 COLUMNS = ("corpus", "split", "documents", "words", "bytes", "tokens", "tokens_per_word", "share", "passes")
@@ -115,7 +116,7 @@ def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
     spans = scan(path)
     if spans.total_words == 0:
         raise MinlmError(f"{path} holds no words; delete it and make it again.")
-    counts = count_words([path], [SEPARATOR], options, in_order=False)
+    counts = count_words([path], [SEPARATOR], options)
     return Content(
         documents=len(spans.words),
         words=spans.total_words,
@@ -128,12 +129,12 @@ def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
 
 def count_tokens(counts: WordCounts, tokenizer: BPETokenizer) -> int:
     """Count the tokens of all counted words."""
-    backend = choose_backend_for_files(tokenizer.backend, BYTES_PER_BYTE_OF_WORDS * len(counts.joined))
-    encoder, words, total = tokenizer.make_encoder(backend=backend), counts.words(), 0
+    encoder = tokenizer.make_encoder(choose_backend_for_words(tokenizer.backend, counts))
+    words, total = counts.words(), 0
     (end_of_word,) = tokenizer.encode(SEPARATOR)
     for first in range(0, len(words), WORDS_PER_BLOCK):
         some = words[first : first + WORDS_PER_BLOCK]
-        ids = encoder.encode(b"".join(word + SEPARATOR.encode() for word in some))
+        ids = np.asarray(encoder.encode(b"".join(word + SEPARATOR.encode() for word in some)))
         (ends,) = np.nonzero(ids == end_of_word)
         num_tokens = np.diff(ends, prepend=-1) - 1
         total += int(num_tokens @ counts.counts[first : first + WORDS_PER_BLOCK])

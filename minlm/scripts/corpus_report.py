@@ -34,8 +34,8 @@ def _name_and_folder(value: str) -> tuple[str, str]:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
+    from minlm.bulk.options import Options
     from minlm.documents import SEPARATOR
-    from minlm.fast.tokenization.options import Options
     from minlm.reports.corpus import report_corpora
     from minlm.tokenization import BPETokenizer
 

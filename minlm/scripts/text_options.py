@@ -9,7 +9,7 @@ from minlm.documents import SEPARATOR
 from minlm.scripts import cli
 
 if TYPE_CHECKING:
-    from minlm.fast.tokenization.options import Options
+    from minlm.bulk.options import Options
 
 
 def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> None:
@@ -32,7 +32,7 @@ def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> No
 
 def text_options(arguments: argparse.Namespace) -> "Options":
     """The values of these flags."""
-    from minlm.fast.tokenization.options import Options
+    from minlm.bulk.options import Options
 
     return Options(
         threads=arguments.threads and usable_threads(arguments.threads),

@@ -52,7 +52,6 @@ def test_the_file_is_what_numpy_writes(trained, bible, bible_file, tmp_path):
 @pytest.mark.parametrize("block_bytes", [1, 16, 1 << 20])
 def test_every_document_is_followed_by_the_separator(trained, tmp_path, monkeypatch, content, appended, block_bytes):
     monkeypatch.setattr(scanner, "BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr("minlm.tokenization.pretokenize.MIN_SEGMENT_CHARS", 1)
     (tmp_path / "a.txt").write_bytes(content.encode())
     expected = trained.encode(content) + [256] * appended
     assert encode(trained, tmp_path / "a.txt", tmp_path).tolist() == expected
@@ -143,23 +142,22 @@ def test_disk_full_leaves_nothing(trained, bible_file, tmp_path, monkeypatch):
 
 KILLED_HALF_WAY = """
 import os, signal, sys
-from minlm.tokenization import BPETokenizer
-from minlm.fast.tokenization import backend as fast
-from minlm.fast.tokenization import ranges as text
 from minlm.bulk.encode_files import encode_files
+from minlm.bulk.options import Options
+from minlm.bulk.text_file import TextFile
+from minlm.tokenization import BPETokenizer
 
-text.RANGE_BYTES = 1 << 15
-encode, calls = fast.WordEncoder.encode, []
+read, calls = TextFile.read_into, []
 
-def encode_or_die(self, block):
-    calls.append(block)
+def read_or_die(self, buffer, place):
+    calls.append(place)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return encode(self, block)
+    return read(self, buffer, place)
 
-fast.WordEncoder.encode = encode_or_die
+TextFile.read_into = read_or_die
 tokenizer = BPETokenizer.from_files(sys.argv[1], sys.argv[2], ["<|endoftext|>"])
-list(encode_files(tokenizer, [sys.argv[3]], sys.argv[4]))
+list(encode_files(tokenizer, [sys.argv[3]], sys.argv[4], options=Options(part_bytes=1 << 15)))
 """
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minlm.bulk.options import Options
 from minlm.corpus.mix import mix_corpora
 from minlm.documents import SEPARATOR, iter_documents
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.options import Options
 from minlm.reports.corpus import COLUMNS, length_histogram, measure, report_corpora
 from minlm.scripts import corpus_report as program
 from minlm.tokenization import BPETokenizer

@@ -10,7 +10,7 @@ from published import END, GPT2_PATTERN
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from minlm.corpus.bible import sample_chapters
-from minlm.fast.tokenization import backend as fast  # noqa: F401 (compiles the kernels, so that all tests use them)
+from minlm.fast.tokenization import compiled  # noqa: F401 (compiles the kernels, so that all tests use them)
 from minlm.tokenization import BPETokenizer
 
 

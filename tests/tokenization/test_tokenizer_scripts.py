@@ -80,11 +80,10 @@ def test_tokenize_with_bad_files(bible_file, trained_files, tmp_path, capsys):
     vocab, merges = trained_files
     common = ["--inputs", bible_file, "--output_dir", tmp_path / "out"]
     missing = tmp_path / "vocab.json"
-    assert "there is no such file" in fails(
-        tokenize, [*common, "--vocab_path", missing, "--merges_path", merges], capsys
-    )
+    absent = [*common, "--vocab_path", missing, "--merges_path", merges]
+    assert "there is no such file" in fails(tokenize, absent, capsys)
     swapped = [*common, "--vocab_path", merges, "--merges_path", vocab]
-    assert "merges.txt is not a vocabulary" in fails(tokenize, swapped, capsys)
+    assert "is not a vocabulary" in fails(tokenize, swapped, capsys)
     other = [*common, "--vocab_path", vocab, "--merges_path", merges, "--special_tokens", "<x>"]
     with pytest.raises(SystemExit):
         tokenize.main([str(argument) for argument in other])

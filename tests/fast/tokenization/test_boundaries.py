@@ -21,7 +21,7 @@ characters = st.one_of(
     st.sampled_from(WHITE),
     st.characters(exclude_categories=["Cs"]),
 )
-finder = scanner.Scanner([], keep_invalid=False)
+finder = scanner.Scanner([])
 
 
 def scanned_words(text: str, block_bytes: int = scanner.BLOCK_BYTES) -> list[str]:
@@ -48,15 +48,15 @@ def test_words_of_short_texts(text, block_bytes):
     st.text(characters, max_size=12),
     st.sampled_from(["", "b", " ", "'ll", "é", "\u2003"]),
 )
-def test_words_at_the_edges_of_64_bytes(before, text, behind):
+def test_words_at_the_edges_of_64_bytes(before, text, after):
     for shift in range(4):
-        shifted = before[shift:] + text + behind
+        shifted = before[shift:] + text + after
         assert scanned_words(shifted) == pattern_words(shifted)
         assert scanned_words(shifted * 3) == pattern_words(shifted * 3)
 
 
 def test_every_character_alone_and_between_others():
-    """Of each, how it continues what stands before it and what stands behind it."""
+    """How each continues what comes before it, and what comes after it."""
     for first in range(0, 0x110000, 0x400):
         block = [chr(point) for point in range(first, first + 0x400) if not 0xD800 <= point < 0xE000]
         if any(unicodedata.category(c) not in ("Cn", "Co") for c in block) or first % 0x10000 == 0:

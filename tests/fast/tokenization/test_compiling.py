@@ -52,12 +52,12 @@ def kept(folder: Path) -> list[Path]:
 
 def test_kernels_are_kept_by_content_for_all_checkouts(package, tmp_path):
     """Nor do versions delete each other's; what older versions kept in the checkout does no harm."""
-    old = package / "tokenization" / "kernels" / "__pycache__" / "kernels-0123456789abcdef"
+    old = package / "fast" / "tokenization" / "kernels" / "__pycache__" / "kernels-0123456789abcdef"
     old.mkdir(parents=True)
     (old / "word_table.same_bytes.nbi").write_bytes(b"of old")
     home = {"HOME": str(tmp_path)}
     another = Path(shutil.copytree(package, tmp_path / "another" / "minlm"))
-    with open(another / "tokenization" / "kernels" / "counting.py", "a") as file:
+    with open(another / "fast" / "tokenization" / "kernels" / "counting.py", "a") as file:
         file.write("# another source\n")
     assert run(package, ONE_KERNEL, **home).count(f"{ANNOUNCEMENT} once on this machine") == 1
     assert run(another, ONE_KERNEL, **home).count(ANNOUNCEMENT) == 1

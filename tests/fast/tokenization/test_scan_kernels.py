@@ -1,9 +1,6 @@
-"""Each kernel that finds words against a few lines of obvious Python."""
-
-from itertools import pairwise
+"""What the scanner's kernels are made of, against a few lines of obvious Python."""
 
 import numpy as np
-import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 from kernel_arrays import padded
@@ -21,7 +18,7 @@ from minlm.fast.tokenization.kernels.compiler import (
     store8,
 )
 
-TABLES = scan.scan_tables([])
+SPECIALS = [b"<a>", b"<a><b>", b"<b>", b"aa", b"\xc3\xa9x"]
 
 
 def bits(row: np.ndarray, size: int) -> list[int]:
@@ -105,47 +102,13 @@ def test_bits_of_masks(first, count, asked):
 @given(st.lists(st.booleans(), max_size=300))
 def test_list_bits(is_set):
     masks = empty_masks(len(is_set))
-    masks[0] = -1  # what stands behind the end is not asked for
+    masks[0] = -1  # bits after the end are ignored
     for i, value in enumerate(is_set):
         if not value:
             bit_masks.clear_bits(masks, 0, i, 1)
     places = np.empty(len(is_set) + 9, dtype=np.int64)
     count = bit_masks.list_bits(masks[0], len(is_set), places)
     assert places[: count + 1].tolist() == [*(i for i, value in enumerate(is_set) if value), len(is_set)]
-
-
-ascii_texts = st.lists(st.sampled_from(list(map(chr, range(128)))), max_size=200).map(
-    lambda parts: "".join(parts).encode()
-)
-
-
-@given(ascii_texts | st.binary(max_size=200))
-def test_find_kinds(text):
-    masks = scan.scan_masks(len(text))
-    scan.find_kinds(padded(text, b"a"), len(text), masks)
-    for row, pattern in ((scan.LETTER, rb"[a-zA-Z]"), (scan.DIGIT, rb"[0-9]"), (scan.WHITE, rb"[ \t\n\r\f\v]")):
-        expected = [match.start() for match in regex.finditer(pattern, text)]
-        assert bits(masks[row], len(text)) == expected
-    assert bits(masks[scan.RARE], len(text)) == [i for i, byte in enumerate(text) if byte >= 128 or byte == ord("'")]
-    assert bits(masks[scan.WHITE], 64 * (len(text) // 64 + 2))[-1] == 64 * (len(text) // 64 + 2) - 1
-
-
-SPECIALS = [b"<a>", b"<a><b>", b"<b>", b"aa", b"\xc3\xa9x"]
-
-
-@given(st.lists(st.sampled_from([*SPECIALS, b"<a", b">", b"a", b" " * 61, b"x"]), max_size=30).map(b"".join))
-def test_find_specials(text):
-    tables = scan.scan_tables(SPECIALS)
-    masks, found = scan.scan_masks(len(text)), np.empty(len(text) + 9, dtype=np.int64)
-    array = padded(text)
-    scan.find_kinds(array, len(text), masks)
-    count = scan.find_specials(array, len(text), tables.specials, tables.special_bounds, masks, found)
-    longest_first = b"|".join(regex.escape(token) for token in sorted(SPECIALS, key=len, reverse=True))
-    expected = [match.span() for match in regex.finditer(longest_first, text)]
-    assert found[: 2 * count].reshape(-1, 2).tolist() == [list(span) for span in expected]
-    inside = {place for span in expected for place in range(*span)}
-    assert inside <= set(bits(masks[scan.WHITE], len(text)))
-    assert not inside & set(bits(masks[scan.LETTER] | masks[scan.RARE] | masks[scan.DIGIT], len(text)))
 
 
 @given(st.binary(min_size=1, max_size=5).map(lambda text: bytes([text[0] | 0x80]) + text[1:]))
@@ -174,45 +137,6 @@ broken = st.lists(st.text(max_size=5).map(str.encode) | st.binary(max_size=3) | 
 )
 
 
-@given(broken)
-def test_look_at_rare(text):
-    masks, array = scan.scan_masks(len(text)), padded(text)
-    scan.find_kinds(array, len(text), masks)
-    outcome = scan.look_at_rare(array, len(text), False, TABLES.character_kinds, masks)
-    try:
-        decoded = text.decode()
-    except UnicodeDecodeError as error:
-        decoded, invalid = "", -1 - error.start
-    else:
-        invalid = 0
-    assert outcome == invalid
-    if invalid:
-        return
-    for row, pattern in ((scan.LETTER, r"\p{L}"), (scan.DIGIT, r"\p{N}"), (scan.WHITE, r"\s")):
-        spans = [len(decoded[:i].encode()) for i in range(len(decoded) + 1)]
-        kinds = [bool(regex.match(pattern, c)) for c in decoded]
-        expected = [i for k, (start, end) in enumerate(pairwise(spans)) if kinds[k] for i in range(start, end)]
-        assert bits(masks[row], len(text)) == expected
-
-
-@given(st.text(st.sampled_from("ab1.- \n\t'sdlrve") | st.characters(exclude_categories=["Cs"]), max_size=150))
-def test_rules_and_corrections(text):
-    """The rules alone are right for text without what is rare; the corrections make them right for all."""
-    whole = text.encode()
-    masks, array = scan.scan_masks(len(whole)), padded(whole)
-    scan.find_kinds(array, len(whole), masks)
-    scan.look_at_rare(array, len(whole), False, TABLES.character_kinds, masks)
-    scan.apply_rules(array, len(whole), masks)
-    words = regex.findall(r" ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", text)
-    starts = np.cumsum([0, *(len(word.encode()) for word in words)]).tolist()[:-1]
-    if text.isascii():
-        assert bits(masks[scan.STARTS], len(whole)) == starts  # without contractions
-    scan.correct_rare(array, len(whole), masks)
-    words = regex.findall(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", text)
-    starts = np.cumsum([0, *(len(word.encode()) for word in words)]).tolist()[:-1]
-    assert bits(masks[scan.STARTS], len(whole)) == starts
-
-
 @given(
     st.sampled_from([[], [b"<a>"], [b"<|endoftext|>", b"<|end"], SPECIALS]),
     st.lists(
@@ -231,8 +155,8 @@ def test_find_certain_words(specials, parts, left_out):
         empty_masks(9999),
     )
     bounds, certain_bounds = np.empty((2, len(text) + 9), dtype=np.int64)
-    found = scan.find_words(array, len(text), True, tables, masks, bounds)
-    certain = scan.find_certain_words(array, size, len(text), True, tables, masks, certain_bounds)
+    found, _ = scan.find_words(array, len(text), tables, masks, bounds)
+    certain, _ = scan.find_certain_words(array, size, len(text), tables, masks, certain_bounds)
     assert certain_bounds[: certain + 1].tolist() == bounds[: certain + 1].tolist()
     lookahead = 3 + scan.LOOKAHEAD + max(map(len, specials), default=0) if left_out else 0
     assert certain >= np.sum(bounds[1 : found + 1] <= size - lookahead)

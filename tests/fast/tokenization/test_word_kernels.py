@@ -1,4 +1,4 @@
-"""Each kernel that counts, merges and encodes words against a few lines of obvious Python."""
+"""What the kernels that count, merge and encode words are made of, against a few lines of obvious Python."""
 
 import heapq
 from itertools import pairwise
@@ -10,14 +10,10 @@ from hypothesis import strategies as st
 from kernel_arrays import padded
 
 from minlm.errors import MinlmError
-from minlm.fast.tokenization.backend import WordEncoder
+from minlm.fast.tokenization import compiled
 from minlm.fast.tokenization.kernels import encoding, merging, word_merging, word_table
-from minlm.fast.tokenization.kernels.counting import add_counts
 
 # The table of words
-
-words_of_all_lengths = st.binary(max_size=40) | st.sampled_from([b"\0" * n for n in range(20)])
-word_lists = st.lists(words_of_all_lengths.filter(bool), max_size=40)
 
 
 def arrays_of(words: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -36,32 +32,6 @@ def test_word_key(text, start):
         assert high == word_table.LONG | len(text)
 
 
-@given(word_lists)
-def test_find_and_insert_and_move(words):
-    text, bounds = arrays_of(words)
-    table, larger = np.zeros(4 * 128, dtype=np.int64), np.zeros(4 * 256, dtype=np.int64)
-    pool, used = np.zeros(4000, dtype=np.uint8), np.zeros(4, dtype=np.int64)
-
-    def slot_of(k, table):
-        low, high = word_table.word_key(text, bounds[k], bounds[k + 1] - bounds[k])
-        first = word_table.first_slot(low, high, table)
-        return low, high, word_table.find_further(low, high, first, text, bounds[k], table, pool)
-
-    known: dict[bytes, int] = {}
-    for k, word in enumerate(words):
-        low, high, slot = slot_of(k, table)
-        assert (table[slot + word_table.KEY_HIGH] != 0) == (word in known)
-        if word not in known:
-            word_table.insert(low, high, slot, text, bounds[k], table, pool, used)
-            table[slot + word_table.VALUE] = known[word] = k + 1
-        assert table[slot + word_table.VALUE] == known[word]
-    assert used[word_table.NUM_ENTRIES] == len(known)
-    assert used[word_table.POOL_BYTES] == sum(len(word) for word in known if len(word) > 15)
-    word_table.move_entries(table, 3, 8, larger)
-    for k, word in enumerate(words):
-        assert larger[slot_of(k, larger)[2] + word_table.VALUE] == known[word]
-
-
 def test_long_words_with_the_same_key_are_told_apart():
     words = [b"x" * 20, b"y" * 20]
     text, bounds = arrays_of(words)
@@ -73,30 +43,6 @@ def test_long_words_with_the_same_key_are_told_apart():
         word_table.insert(7, high, slots[-1], text, start, table, pool, used)
     assert slots == [28, 0]
     assert [word_table.find_further(7, high, 28, text, start, table, pool) for start in bounds[:2]] == slots
-
-
-@given(word_lists, st.integers(1, 5))
-def test_add_counts(words, amount):
-    text, bounds = arrays_of(words)
-    table, keys = np.zeros(4 * 1024, dtype=np.int64), np.empty(3 * word_table.BATCH, dtype=np.int64)
-    pool, used = np.zeros(8000, dtype=np.uint8), np.zeros(4, dtype=np.int64)
-    for amounts in ([amount], [*range(1, len(words) + 1), 0, 0]):
-        array = np.array(amounts, dtype=np.int64)
-        assert add_counts(text, bounds, 0, len(words), array, table, pool, used, keys) == len(words)
-    expected: dict[bytes, int] = {}
-    for k, word in enumerate(words):
-        expected[word] = expected.get(word, 0) + amount + k + 1
-    assert sorted(table[word_table.VALUE :: 4][table[word_table.KEY_HIGH :: 4] != 0]) == sorted(expected.values())
-
-
-def test_add_counts_says_what_is_done_when_there_is_no_room():
-    text, bounds = arrays_of([b"%d" % k for k in range(1000)])
-    table, keys = np.zeros(4 * 1024, dtype=np.int64), np.empty(3 * word_table.BATCH, dtype=np.int64)
-    used = np.zeros(4, dtype=np.int64)
-    pool, once = np.zeros(8000, dtype=np.uint8), np.ones(1, dtype=np.int64)
-    done = add_counts(text, bounds, 0, 1000, once, table, pool, used, keys)
-    assert 0 < done < 1000
-    assert used[word_table.NUM_ENTRIES] == table[word_table.VALUE :: 4].sum() == done
 
 
 # Encoding
@@ -129,15 +75,15 @@ def merged_one_by_one(ids: list[int], merges: list[tuple[int, int]]) -> list[int
     return ids
 
 
-@pytest.mark.parametrize("merge", ["by_looking", "with_heap"])
+@pytest.mark.parametrize("merge", ["by_comparing", "with_heap"])
 def test_merging_a_word(merge):
     @given(st.lists(st.integers(0, 3), min_size=1, max_size=word_merging.FEW), some_merges)
     def check(ids, merges):
         merges = [(left, right) for left, right in merges if max(left, right) < 4 or max(left, right) >= 10]
         work, heap = np.empty((4, len(ids) + 8), dtype=np.int64), np.empty(2 * len(ids), dtype=np.int64)
-        if merge == "by_looking":
+        if merge == "by_comparing":
             work[word_merging.ID, 1 : len(ids) + 1] = ids
-            count = word_merging.merge_by_looking(len(ids), pairs_of(merges), work)
+            count = word_merging.merge_by_comparing(len(ids), pairs_of(merges), work)
         else:
             work[word_merging.ID, : len(ids)] = ids
             count = word_merging.merge_with_heap(len(ids), pairs_of(merges), work, heap)
@@ -168,32 +114,19 @@ def test_write_ids(ids, dtype, place):
 def test_words_of_any_number_of_ids(first_id):
     # around what fits into an entry, into the key and into the cache; known the second time
     words = [b"ab" * pairs + b"x" * others for pairs in (0, 1, 3) for others in (0, 1, 2, 3, 4, 5, 15, 16, 249, 300)]
-    encoder = WordEncoder(range(256), [(97, 98, first_id)], {"<|end|>": 7})
+    ids = {bytes([byte]): byte for byte in range(256)} | {b"ab": first_id, b"<|end|>": first_id + 1}
+    encoder = compiled.WordEncoder(ids, [(b"a", b"b")], ["<|end|>"])
     for word in filter(None, words + words):
         assert encoder.encode(word).tolist() == [first_id] * word.count(b"ab") + list(b"x") * word.count(b"x")
 
 
 def test_ids_that_are_too_large():
+    ids = {bytes([byte]): byte for byte in range(256)} | {b"ab": 5_000_000_000}
     with pytest.raises(MinlmError, match="1 merges and ids up to 5,000,000,000 is too large"):
-        WordEncoder(range(256), [(97, 98, 5_000_000_000)], {})
+        compiled.WordEncoder(ids, [(b"a", b"b")], [])
 
 
 # Learning
-
-
-@given(word_lists)
-def test_place_words(words):
-    joined, offsets = arrays_of(words)
-    size = sum(map(len, words)) + len(words) + 1
-    text, places = np.empty(size, dtype=np.uint8), np.empty((size, 4), dtype=np.int32)
-    merging.place_words(joined, offsets, text, places)
-    assert text.tobytes() == b"\0" + b"".join(word + b"\0" for word in words)
-    tokens = [merging.GAP, *(token for word in words for token in (*word, merging.GAP))]
-    assert places[:, merging.TOKEN].tolist() == tokens
-    assert places[1:, merging.LEFT].tolist() == list(range(size - 1))
-    assert set(places[:, merging.PAIR].tolist()) == {merging.NO_PAIR}
-    numbers = [k for k, word in enumerate(words) for _ in word]
-    assert places[places[:, merging.TOKEN] != merging.GAP, merging.WORD].tolist() == numbers
 
 
 @given(st.binary(min_size=1, max_size=12), st.binary(min_size=1, max_size=12))

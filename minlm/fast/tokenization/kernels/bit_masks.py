@@ -1,13 +1,13 @@
-"""Rows of bits, 64 in an integer: bit k of a row is bit k % 64 of its number k // 64."""
+"""Rows of bits, 64 in each integer: bit k of a row is bit k % 64 of its integer k // 64."""
 
 from minlm.fast.tokenization.kernels.compiler import kernel, lowest_bit, natural, num_bits
 
-ALL = -1  # 64 bits that are set
+ALL = -1  # all 64 bits set
 
 
 @kernel
 def get_bit(masks, row, i):
-    """Bit i of a row of masks, as 0 or 1."""
+    """Bit i of a row, as 0 or 1."""
     return masks[row, i >> 6] >> (i & 63) & 1
 
 
@@ -33,13 +33,12 @@ def clear_bits(masks, row, i, count):
 
 @kernel
 def list_bits(masks, size, places):
-    """Write the numbers of the bits below `size` that are set, then `size` itself; returns how many are set."""
+    """Write the numbers of the bits set below `size`, then `size` itself; return how many are set."""
     num_set = 0
-    behind = ALL << (size & 63)
-    masks[size >> 6] &= ~behind
+    masks[size >> 6] &= ~(ALL << (size & 63))
     for block in range(size // 64 + 1):
         mask = masks[block]
-        for first in range(0, num_bits(mask), 8):  # eight at a time: the processor would guess "one more?" wrong
+        for first in range(0, num_bits(mask), 8):  # eight at a time: branch prediction would fail on "one more?"
             for k in range(8):
                 places[natural(num_set + first + k)] = block * 64 + lowest_bit(mask)
                 mask &= mask - 1

@@ -1,7 +1,8 @@
-"""Where compiled kernels are kept: by content, so that every checkout and every version finds its own. No numba here.
+"""Where compiled kernels are kept. This module does not import numba.
 
-A folder for kernels is named after all that the machine code depends on. It lies in `NUMBA_CACHE_DIR` if that is set;
-else in the user's cache, or with the temporary files where that cannot be written.
+The folder is named after everything that the machine code depends on, so each version finds its own kernels and all
+checkouts of a version share them. It is in `NUMBA_CACHE_DIR` if that is set, else in the user's cache, or with the
+temporary files if that cannot be written.
 """
 
 import errno
@@ -19,13 +20,13 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-COMPLETE = "complete"  # a file beside the kernels once they are all there; its time is that of their last use
-UNUSED_SECONDS = 60 * 24 * 3600  # after so long without use a folder is deleted
+COMPLETE = "complete"  # a file beside a complete set of kernels; its time is that of their last use
+UNUSED_SECONDS = 60 * 24 * 3600  # a folder is deleted after this time without use
 LONGEST_WAIT = 90.0  # seconds for another process that compiles
 
 
 def are_compiled() -> bool:
-    """Whether all kernels are there, so that they only have to be loaded; False without numba, too."""
+    """Whether all kernels only have to be loaded; False without numba."""
     try:
         return _complete_folder() is not None
     except (ImportError, OSError):
@@ -34,8 +35,8 @@ def are_compiled() -> bool:
 
 @functools.cache
 def find_folder() -> Path | None:
-    """The folder for kernels, made if need be; None if none can be."""
-    if complete := _complete_folder():  # perhaps it can be read only
+    """The folder for kernels, created if it is missing; None if that is impossible."""
+    if complete := _complete_folder():  # it may be read-only
         return complete
     for parent in _parents():
         folder = parent / _name()
@@ -54,13 +55,13 @@ def find_folder() -> Path | None:
 
 
 def is_temporary(folder: Path) -> bool:
-    """Whether a folder goes away with the temporary files."""
+    """Whether a folder is deleted with the temporary files."""
     return folder.parent == _temporary()
 
 
 @contextmanager
 def lock(folder: Path, name: str) -> Iterator[None]:
-    """Let one process at a time do this, as far as the file system has locks; nobody waits for ever."""
+    """Let one process at a time into the block, if the file system has locks, after at most `LONGEST_WAIT` seconds."""
     with open(folder / f"{name}.lock", "wb") as file:
         deadline = time.monotonic() + LONGEST_WAIT
         while time.monotonic() < deadline:
@@ -87,7 +88,7 @@ def _name() -> str:
 
 
 def _parents() -> Iterator[Path]:
-    """The places for the folder, the best first."""
+    """The folders that it can be in, the best first."""
     if named := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(named)
         return
@@ -95,7 +96,7 @@ def _parents() -> Iterator[Path]:
     home = Path(os.path.expanduser("~"))
     if users and os.path.isabs(users):
         yield Path(users, "minlm")
-    elif home.is_dir():  # a home that is only named is not made
+    elif home.is_dir():  # a home folder that does not exist is not created
         yield home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "minlm"
     yield _temporary()
 
@@ -105,7 +106,7 @@ def _temporary() -> Path:
 
 
 def _is_safe(parent: Path) -> bool:
-    """Whether nobody else can put machine code there; everybody can make the folder with the temporary files."""
+    """Whether nobody else can put machine code there: anybody could have created the one among the temporary files."""
     status = parent.lstat()
     ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
     return ours or parent != _temporary()
@@ -120,7 +121,7 @@ def _complete_folder() -> Path | None:
 
 
 def _delete_unused(parent: Path, new: Path) -> None:
-    """Delete the kernels of other versions that nobody has used for long."""
+    """Delete the kernels of other versions that have not been used for `UNUSED_SECONDS`."""
     for folder in parent.glob("compiled-*"):
         marker = folder / COMPLETE
         with suppress(OSError):

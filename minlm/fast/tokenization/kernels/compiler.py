@@ -26,7 +26,7 @@ _FOLDER = cache.find_folder()
 
 
 class _Implementation(CompileResultCacheImpl):
-    """Names the files of a kernel after the kernel, wherever the checkout that it comes from lies."""
+    """Names the files of a kernel after the kernel, not after the path of its source."""
 
     def __init__(self, function: Callable[..., Any]):
         self._filename_base = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
@@ -39,14 +39,14 @@ class _Implementation(CompileResultCacheImpl):
         return str(_FOLDER)
 
     def get_source_stamp(self) -> str:
-        return ""  # the folder is named after the content of all sources
+        return ""  # the name of the folder contains a hash of all sources
 
     def ensure_cache_path(self) -> None:
         pass
 
 
 class _KeptKernel(FunctionCache):
-    """Keeps a compiled kernel for later processes. One that cannot be read is compiled again."""
+    """Keeps a compiled kernel for later processes. A kernel that cannot be read is compiled again."""
 
     _impl_class = _Implementation
     all_are_kept = True
@@ -54,7 +54,7 @@ class _KeptKernel(FunctionCache):
     def load_overload(self, signature: Any, target: Any) -> Any:
         try:
             return super().load_overload(signature, target)
-        except Exception:  # whatever unpickling a damaged file raises
+        except Exception:  # unpickling a damaged file can raise anything
             with suppress(OSError):
                 self.flush()
             return None
@@ -63,7 +63,7 @@ class _KeptKernel(FunctionCache):
         try:
             with cache.lock(Path(self.cache_path), "saving"):  # numba's index of signatures has none
                 super().save_overload(signature, compiled)
-        except OSError:  # the disk is full, or the folder belongs to somebody else
+        except OSError:  # the disk is full, or the folder belongs to another user
             _KeptKernel.all_are_kept = False
 
 
@@ -71,7 +71,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a function at its first call; the result is kept on disk for later processes.
 
     Kernels do not make arrays, so numba need not count references to them (`_nrt`), which takes longer than most of
-    what is done here: https://github.com/numba/numba/issues/2345.
+    the work here: https://github.com/numba/numba/issues/2345.
     """
     compiled = njit(nogil=True, _nrt=False, no_cfunc_wrapper=True)(function)
     if _FOLDER:
@@ -80,20 +80,20 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compile_all(run: Callable[[], None]) -> None:
-    """Compile all kernels together the first time, by `run`, instead of some of them in each of several programs.
+    """Compile all kernels the first time, by calling `run`, instead of some of them in each of several programs.
 
-    What can be done to many bytes at once is written so, hence the compiler need not look for more of it.
+    numba does not have to vectorize loops: the kernels already handle many bytes at once where that is possible.
     """
     if _FOLDER is None:
         return
     complete = _FOLDER / cache.COMPLETE
     if complete.exists():
-        with suppress(OSError):  # it may belong to somebody else
+        with suppress(OSError):  # it may belong to another user
             complete.touch()
         return
     before, config.LOOP_VECTORIZE = config.LOOP_VECTORIZE, 0
     try:
-        with cache.lock(_FOLDER, "compiling"):  # who comes second loads what the first has compiled
+        with cache.lock(_FOLDER, "compiling"):  # a second process then loads the kernels of the first
             run()
             if _KeptKernel.all_are_kept:
                 complete.touch()
@@ -110,7 +110,7 @@ def _how_often() -> str:
 
 
 class _Announcement(event.Listener):
-    """Says, once, that kernels are being compiled: it takes seconds, but not the next time."""
+    """Logs, once, that kernels are being compiled, because that takes seconds."""
 
     made = False
 
@@ -127,17 +127,14 @@ event.register("numba:compile", _Announcement())
 
 
 def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    """The address `index` bytes behind the start of an array."""
+    """The address of byte `index` of an array."""
     data = context.make_array(array_type)(context, builder, array).data
     return builder.inttoptr(builder.add(builder.ptrtoint(data, index.type), index), ir.IntType(8).as_pointer())
 
 
 @intrinsic
 def natural(typing: Any, index: Any) -> Any:
-    """An index that is promised not to be negative, nor is it with a little added.
-
-    For others numba asks at each access whether they count from the end.
-    """
+    """Promise numba that an index is not negative: it otherwise checks at each access whether to count from the end."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(

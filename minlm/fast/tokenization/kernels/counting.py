@@ -1,4 +1,4 @@
-"""Counting words: the VALUE of an entry is how often its word occurs."""
+"""Counting words: the VALUE of an entry is how often its word has occurred."""
 
 from minlm.fast.tokenization.kernels.compiler import kernel, natural
 from minlm.fast.tokenization.kernels.word_table import (
@@ -24,12 +24,12 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
     Args:
         text, bounds: the words; see `prepare`.
         first, num_words: the first word to add, and the end.
-        amounts: int64; how often each word occurs, or only one number for all.
+        amounts: int64; how often each word occurs, or one number for all.
         table, pool, used: the hash table; see `word_table`.
         keys: int64 (3 * BATCH,); work space.
 
     Returns:
-        How many words are done. If it is less than `num_words`, the table or the pool needs more room.
+        The number of words that are done. If it is less than `num_words`, the table or the pool needs more room.
     """
     amount = amounts[0]
     for begin in range(first, num_words, BATCH):
@@ -55,7 +55,7 @@ def add_counts(text, bounds, first, num_words, amounts, table, pool, used, keys)
 
 @kernel
 def write_words(table, pool, slots, offsets, joined):
-    """Write the words of some entries one behind the other.
+    """Write the words of some entries one after the other.
 
     Args:
         table, pool: the hash table; see `word_table`.

@@ -1,8 +1,8 @@
-"""Encoding words: an entry of the word table has the ids of its word, so that most words are only looked up.
+"""Encoding words: an entry of the word table has the ids of its word, so most words are only looked up.
 
-Ids are kept as they will stand in the output, with 2 or 4 bytes each. Up to 8 bytes of them stand in PLACE and are
-written out at once, however many there are. VALUE has the number of bytes in its lowest bits and, above them, where the
-pool of ids has them if there are more or the word is long.
+Ids are kept in the form of the output, 2 or 4 bytes each. Up to 8 bytes of them are in PLACE and are written with one
+instruction, however many there are. VALUE has the number of bytes in its lowest bits; if there are more than 8, or the
+word is long, the bits above say where in the pool of ids they are.
 """
 
 from typing import NamedTuple
@@ -27,13 +27,13 @@ from minlm.fast.tokenization.kernels.word_table import (
     word_key,
 )  # fmt: skip
 
-POOL_IDS, NUM_OUT = 2, 3  # what `used` counts besides entries and bytes of words: bytes of ids
+POOL_IDS, NUM_OUT = 2, 3  # what `used` also counts: bytes of ids in the pool and in the output
 MAX_CACHED = 255  # bytes of the longest word that gets an entry
 SIZE_BITS = 10  # lowest bits of VALUE: up to 255 ids of 4 bytes
 
 
 class Cache(NamedTuple):
-    """The words that were met; see `word_table`."""
+    """The words that were encoded before; see `word_table`."""
 
     table: np.ndarray
     pool: np.ndarray
@@ -44,18 +44,18 @@ class Cache(NamedTuple):
 
 @kernel
 def encode_words(text, bounds, first, num_words, merges, cache, id_bytes, out):
-    """Write the ids of words to `out`, behind the used[NUM_OUT] bytes that are there.
+    """Write the ids of words to `out`, after the used[NUM_OUT] bytes that it has.
 
     Args:
         text, bounds: the words; see `prepare`.
         first, num_words: the first word to encode, and the end.
         merges: `Merges`.
         cache: `Cache`.
-        id_bytes: of an id in `out` and in the cache, 2 or 4.
-        out: uint8; has room for an id for each byte of the words, and 8 bytes more.
+        id_bytes: size of an id in `out` and in the cache, 2 or 4.
+        out: uint8; has room for one id per byte of the words, and 8 bytes more.
 
     Returns:
-        How many words are done. If it is less than `num_words`, the cache or the work space needs more room.
+        The number of words that are done. If it is less than `num_words`, the cache or the work space needs more room.
     """
     table, pool, ids_pool, used, keys = cache
     for begin in range(first, num_words, BATCH):
@@ -95,7 +95,7 @@ def encode_words(text, bounds, first, num_words, merges, cache, id_bytes, out):
 
 @kernel
 def encode_new(low, high, slot, text, start, length, merges, cache, id_bytes):
-    """Encode a word into work[ID] and, unless it is too long to be kept, into its entry; returns the number of ids."""
+    """Encode a word into work[ID] and, unless it is too long to keep, into its entry; return the number of ids."""
     stay_apart()
     count = merge_word(text, start, length, merges)
     if length <= MAX_CACHED:
@@ -105,7 +105,7 @@ def encode_new(low, high, slot, text, start, length, merges, cache, id_bytes):
 
 @kernel
 def remember(low, high, slot, text, start, work, count, cache, id_bytes):
-    """Make a free entry that of a word with the ids work[ID, :count]."""
+    """Fill a free entry with a word and its ids work[ID, :count]."""
     table, pool, ids_pool, used, _ = cache
     insert(low, high, slot, text, start, table, pool, used)
     if high >= 0 and count * id_bytes <= 8:
@@ -114,14 +114,14 @@ def remember(low, high, slot, text, start, work, count, cache, id_bytes):
         for i in range(count):
             table[slot + PLACE] |= work[ID, i] << 8 * id_bytes * i
         return
-    used[POOL_IDS] = max(used[POOL_IDS], 1)  # place 0 would look like none
+    used[POOL_IDS] = max(used[POOL_IDS], 1)  # place 0 would look like no place
     table[slot + VALUE] = used[POOL_IDS] << SIZE_BITS | count * id_bytes
     used[POOL_IDS] = write_ids(work, count, id_bytes, ids_pool, used[POOL_IDS])
 
 
 @kernel
 def write_ids(work, count, id_bytes, out, place):
-    """Write the ids work[ID, :count] to `out` from byte `place` on, each over the zeros of the one before."""
+    """Write the ids work[ID, :count] to `out` from byte `place` on; each overwrites the zeros of the one before."""
     for i in range(count):
         store8(out, place + i * id_bytes, work[ID, i])
     return place + count * id_bytes
@@ -129,7 +129,7 @@ def write_ids(work, count, id_bytes, out, place):
 
 @kernel
 def remember_tokens(text, bounds, ids, work, cache, id_bytes):
-    """Give words the single ids `ids`, whatever the merges say."""
+    """Give each word the single id in `ids`, whatever the merges say."""
     for k in range(ids.size):
         low, high = word_key(text, bounds[k], bounds[k + 1] - bounds[k])
         first = first_slot(low, high, cache.table)

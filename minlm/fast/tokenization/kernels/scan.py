@@ -1,9 +1,9 @@
-"""Where the words of a text begin: GPT-2's pattern as rules that look one byte to the left and one to the right.
+"""Where the words of a text start: GPT-2's pattern as rules about a byte and its two neighbors.
 
-A regular expression walks from word to word. Here 64 bytes are compared at once, and each answer is an integer of 64
-bits, a mask: bit k is about byte k. One mask says which bytes are letters, others which are digits and white space;
-a word starts where, say, a letter has no letter before it, which is `letters & ~(letters << 1)` for 64 bytes in three
-instructions. What is rare (apostrophes, special tokens, characters of several bytes) is corrected bit by bit.
+A regular expression walks from word to word. Here 64 bytes are compared at once, and each result is an integer of 64
+bits, a mask: bit k is about byte k. One mask says which bytes are letters, others which are digits and white space.
+A word starts where, for example, a letter has no letter before it: `letters & ~(letters << 1)`, three instructions for
+64 bytes. Rare characters (apostrophes, special tokens, characters of several bytes) are corrected bit by bit.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,21 @@ import regex
 from minlm.fast.tokenization.kernels.bit_masks import ALL, clear_bits, get_bit, list_bits, set_bits
 from minlm.fast.tokenization.kernels.compiler import bytes_between, kernel, lowest_bit
 
-LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters, and the rows of the masks of the first three
-RARE, STARTS, NUM_MASKS = 3, 4, 5  # the rows of the masks of what needs a closer look, and of the starts of words
-PADDING = 64  # bytes that may be read behind the end of a text
-LOOKAHEAD = 8  # bytes behind a place that can decide whether a word begins there: white space and a character, say
-INVALID = -1
-REST = 0x7FFFFFFFFFFFFFFF  # mask of all bits but the highest
+LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters; the first three are also rows of the masks
+RARE, STARTS, NUM_MASKS = 3, 4, 5  # more rows: what needs a closer look, and the starts of words
+PADDING = 64  # bytes that may be read after the end of a text
+LOOKAHEAD = 8  # bytes after a place that can decide whether a word starts there: white space and a character, say
+INVALID = -1  # no code point
+ALL_VALID = -1  # no place
+REST = 0x7FFFFFFFFFFFFFFF  # all bits but the highest
 
 
 class ScanTables(NamedTuple):
     """What `find_words` looks up."""
 
     character_kinds: np.ndarray  # uint8 (0x110000,): the kind of each code point
-    specials: np.ndarray  # uint8: the special tokens as bytes, the longest first, one behind the other
-    special_bounds: np.ndarray  # int64 (n + 1,): where each begins, and the end
+    specials: np.ndarray  # uint8: the special tokens, the longest first, one after the other
+    special_bounds: np.ndarray  # int64 (n + 1,): where each starts, and the end
 
 
 def scan_tables(special_tokens: Sequence[bytes]) -> ScanTables:
@@ -43,7 +44,7 @@ def scan_tables(special_tokens: Sequence[bytes]) -> ScanTables:
 def _character_kinds() -> np.ndarray:
     """The kind of each code point; 0.01 s."""
     kinds = np.full(0x110000, OTHER, dtype=np.uint8)
-    # from U+40000 on there are neither letters nor digits nor white space
+    # There are no letters, digits or white space from U+40000 on.
     characters = np.arange(0x40000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
     for run in regex.finditer(r"(\p{L}+)|(\p{N}+)|(\s+)", characters):
         kinds[run.start() : run.end()] = {1: LETTER, 2: DIGIT, 3: WHITE}[run.lastindex or 0]
@@ -51,30 +52,27 @@ def _character_kinds() -> np.ndarray:
 
 
 def scan_masks(size: int) -> np.ndarray:
-    """Room for the masks of a text of up to `size` bytes: int64 (NUM_MASKS, a number for 64 bytes, and one more)."""
+    """Room for the masks of a text of up to `size` bytes: int64 (NUM_MASKS, one integer for 64 bytes, and one more)."""
     return np.empty((NUM_MASKS, size // 64 + 2), dtype=np.int64)
 
 
 @kernel
-def find_words(text, size, keep_invalid, tables, masks, bounds):
-    """Find the words of a text that begins and ends here; a special token is a word, too.
+def find_words(text, size, tables, masks, bounds):
+    """Find the words of a whole text; a special token is a word, too.
 
     Args:
-        text: uint8 (size + PADDING or more,): UTF-8.
-        keep_invalid: take a byte that is not UTF-8 for a character of the kind "other".
+        text: uint8 (size + PADDING or more,): UTF-8. A byte that is not is a character of the kind `OTHER`.
         tables: `ScanTables`.
         masks: `scan_masks` for `size` bytes or more.
-        bounds: int64 (size + 9 or more,); is given the place where each word begins, and the end of the last.
+        bounds: int64 (size + 9 or more,); receives the place where each word starts, and the end of the last.
 
     Returns:
-        The number of words; or -1 - i if byte i is not UTF-8 and must be.
+        The number of words, and the first byte that is not UTF-8 or ALL_VALID.
     """
     character_kinds, specials, special_bounds = tables
     find_kinds(text, size, masks)
     num_specials = find_specials(text, size, specials, special_bounds, masks, bounds)
-    invalid = look_at_rare(text, size, keep_invalid, character_kinds, masks)
-    if invalid < 0:
-        return invalid
+    invalid = look_at_rare(text, size, character_kinds, masks)
     apply_rules(text, size, masks)
     for k in range(num_specials):
         first, end = bounds[2 * k], bounds[2 * k + 1]
@@ -82,43 +80,43 @@ def find_words(text, size, keep_invalid, tables, masks, bounds):
         set_bits(masks, STARTS, first, 1)
         set_bits(masks, STARTS, end, 1)
     correct_rare(text, size, masks)
-    return list_bits(masks[STARTS], size, bounds)
+    return list_bits(masks[STARTS], size, bounds), invalid
 
 
 @kernel
-def find_certain_words(text, size, whole, keep_invalid, tables, masks, bounds):
-    """`find_words` in the first bytes of a text, only those words that the bytes behind cannot change.
+def find_certain_words(text, size, whole, tables, masks, bounds):
+    """`find_words` in the first bytes of a text: only those words that the bytes after them cannot change.
 
     Args:
-        text: uint8 (whole + PADDING or more,): UTF-8.
-        size: how many of its bytes are looked at.
-        whole: size of the text; if `size` is the same, all words are certain.
-        keep_invalid, tables, masks, bounds: see `find_words`.
+        text: uint8 (size + PADDING or more,): UTF-8; its byte `size`, if there is one, is that of the whole text.
+        size: number of bytes to search.
+        whole: size of the text; if it is `size`, all words are certain.
+        tables, masks, bounds: see `find_words`.
 
     Returns:
-        As `find_words`; 0 if not even the first word is certain.
+        As `find_words`; the number is 0 if not even the first word is certain.
     """
     end = size if size == whole else character_end(text, size)
-    found = find_words(text, end, keep_invalid, tables, masks, bounds)
+    found, invalid = find_words(text, end, tables, masks, bounds)
     specials = tables.special_bounds
     longest = specials[1] if specials.size > 1 else 0
     while size < whole and found > 0 and bounds[found] > end - longest - LOOKAHEAD:
         found -= 1
-    return found
+    return found, invalid
 
 
 @kernel
 def character_end(text, place):
-    """The last place up to `place` that is not within a character."""
+    """The last place up to `place` that is not inside a character."""
     for end in range(place, max(place - 4, -1), -1):
         if text[end] & 0xC0 != 0x80:
             return end
-    return place  # this is not UTF-8: no character has so many bytes
+    return place  # not UTF-8: no character has so many bytes
 
 
 @kernel
 def find_kinds(text, size, masks):
-    """The masks of letters, digits and white space as far as they are ASCII, and of what is rare."""
+    """Fill the masks of letters, digits and white space with those that are ASCII, and that of rare bytes."""
     num_blocks = size // 64 + 1
     for block in range(num_blocks):
         i = block * 64
@@ -126,18 +124,18 @@ def find_kinds(text, size, masks):
         masks[DIGIT, block] = bytes_between(text, i, 48, 57)
         masks[WHITE, block] = bytes_between(text, i, 9, 13) | bytes_between(text, i, 32, 32)
         masks[RARE, block] = bytes_between(text, i, 128, 255) | bytes_between(text, i, 39, 39)
-    behind = ALL << (size & 63)  # the bits of the last block that are not text; the end counts as white space
+    after = ALL << (size & 63)  # the bits of the last block that are not text; the end counts as white space
     for row in (LETTER, DIGIT, RARE):
-        masks[row, num_blocks - 1] &= ~behind
-    masks[WHITE, num_blocks - 1] |= behind
+        masks[row, num_blocks - 1] &= ~after
+    masks[WHITE, num_blocks - 1] |= after
     masks[WHITE, num_blocks] = ALL
 
 
 @kernel
 def find_specials(text, size, specials, special_bounds, masks, found):
-    """Make special tokens white space, so that the text in front of them ends there.
+    """Make special tokens white space, so that the word before them ends there.
 
-    Returns their number; where each begins and ends is written to `found`.
+    Returns their number; `found` receives where each starts and ends.
     """
     num_found = 0
     seen = 0  # the end of the last one
@@ -162,13 +160,14 @@ def find_specials(text, size, specials, special_bounds, masks, found):
 
 
 @kernel
-def look_at_rare(text, size, keep_invalid, character_kinds, masks):
+def look_at_rare(text, size, character_kinds, masks):
     """Put the characters of several bytes into the masks of their kinds.
 
-    Of the rare places only apostrophes and the first bytes of white space remain. Returns 0, or -1 - i if byte i is
-    not UTF-8 and must be.
+    Only apostrophes and the first bytes of white space stay rare. Returns the first byte that is not UTF-8, or
+    ALL_VALID.
     """
     seen = 0
+    invalid = ALL_VALID
     for block in range(size // 64 + 1):
         marks = masks[RARE, block]
         while marks != 0:
@@ -184,17 +183,17 @@ def look_at_rare(text, size, keep_invalid, character_kinds, masks):
                         set_bits(masks, np.int64(kind), place, length)
                     if kind == WHITE:
                         set_bits(masks, RARE, place, 1)
-                elif not keep_invalid:
-                    return -1 - place
-    return 0
+                elif invalid == ALL_VALID:
+                    invalid = place
+    return invalid
 
 
 @kernel
 def apply_rules(text, size, masks):
-    """The starts of words, for letters, digits, other characters and white space of one byte.
+    """Find the starts of words, as if all white space were characters of one byte and there were no contractions.
 
-    Of white space that is followed by something else, the last character starts a word of its own, which takes in
-    what follows if it is a space.
+    In white space that is followed by something else, the last character starts a new word; if it is a space, what
+    follows belongs to that word.
     """
     last_letters, last_digits, last_others, last_white, last_spaces = 0, 0, 0, 0, 0
     for block in range(size // 64 + 1):
@@ -215,7 +214,7 @@ def apply_rules(text, size, masks):
 
 @kernel
 def shift_in(mask, last):
-    """The mask of the bytes behind those of `mask`, whose 64 bytes follow those of `last`."""
+    """The mask shifted by one byte; its lowest bit is the highest of `last`, the mask of the 64 bytes before."""
     return mask << 1 | (last >> 63 & 1)
 
 
@@ -227,12 +226,12 @@ def correct_rare(text, size, masks):
         while marks != 0:
             place = block * 64 + lowest_bit(marks)
             marks &= marks - 1
-            if text[place] >= 128:  # the rules put the start, if there is one, on the first or the last byte
+            if text[place] >= 128:  # the start, if there is one, is on the first or the last byte
                 length = decode(text, place, size)[1]
                 start = get_bit(masks, STARTS, place) | get_bit(masks, STARTS, place + length - 1)
                 clear_bits(masks, STARTS, place, length)
                 set_bits(masks, STARTS, place, start)
-            elif get_bit(masks, STARTS, place):  # an apostrophe within other characters begins no contraction
+            elif get_bit(masks, STARTS, place):  # no contraction starts inside a run of other characters
                 length = contraction_length(text, place, masks)
                 if length > 0:
                     clear_bits(masks, STARTS, place + 1, length - 1)
@@ -257,7 +256,7 @@ def contraction_length(text, place, masks):
 
 @kernel
 def special_length(text, place, size, specials, special_bounds):
-    """The length of the longest special token that stands here, or 0."""
+    """The length of the longest special token at this place, or 0."""
     for k in range(special_bounds.size - 1):
         first, end = special_bounds[k], special_bounds[k + 1]
         length = 0

@@ -1,7 +1,7 @@
 """Merging one word: of all pairs of neighbors that are a merge, the one learned first, again and again.
 
-Where a program decides, the processor guesses and goes on, and a wrong guess costs as much as dozens of instructions.
-Whether a pair has a merge, and which is the earliest, cannot be guessed; so nothing is decided on them here.
+A mispredicted branch costs as much as dozens of instructions. Whether a pair is a merge, and which merge is the
+earliest, cannot be predicted, so nothing here branches on them.
 """
 
 from typing import NamedTuple
@@ -11,29 +11,29 @@ import numpy as np
 from minlm.fast.tokenization.kernels.compiler import equal_among_4, highest_bit, kernel, least_of_8, lowest_bit, natural
 from minlm.fast.tokenization.kernels.word_table import MULTIPLY_1
 
-FEW = 60  # bytes up to which looking at all merges finds the next one faster than a heap does
+FEW = 60  # bytes up to which comparing all merges finds the next one faster than a heap does
 NO_MERGE = np.iinfo(np.int64).max
-ID_SHIFT, RANK_SHIFT = 6, 38  # in the number for a merge: a place below 64, the new id, and when it was learned
-EDGE = (1 << 31) - 1  # an id that nothing is merged with; all others are less
+ID_SHIFT, RANK_SHIFT = 6, 38  # the integer of a merge has, from the lowest bits: a place below 64, the new id, its rank
+EDGE = (1 << 31) - 1  # an id that is merged with nothing; all others are less
 IN_BUCKET = 4  # pairs in a bucket
 ID, MERGE = 0, 1  # rows of `work`
-LEFT, RIGHT = 2, 3  # more of them, for long words
+LEFT, RIGHT = 2, 3  # more rows, for long words
 
 
 class Merges(NamedTuple):
-    """What a word is merged with."""
+    """The merges, and work space for one word."""
 
     byte_ids: np.ndarray  # int64 (256,): the id of each byte
     pairs: np.ndarray  # int64 (8 · buckets,); see `fill_pairs`
-    work: np.ndarray  # int64 (4, longest word); work space, the ids of the word merged last
-    heap: np.ndarray  # int64 (2 · longest word,); work space
+    work: np.ndarray  # int64 (4, longest word); has the ids of the word merged last
+    heap: np.ndarray  # int64 (2 · longest word,)
 
 
 @kernel
 def fill_pairs(lefts, rights, merged, pairs):
-    """Fill a hash table of merges, with which `find_merge` looks up a pair of ids.
+    """Fill the hash table of merges in which `find_merge` looks up a pair of ids.
 
-    A bucket has 64 bytes, as much as the processor fetches at once: four pairs, and behind them what they become.
+    A bucket has 64 bytes, one cache line: four pairs, then what they become.
 
     Args:
         lefts, rights, merged: int64; merge k makes the id merged[k] of lefts[k] and rights[k].
@@ -54,16 +54,15 @@ def fill_pairs(lefts, rights, merged, pairs):
 
 @kernel
 def bucket_of(key, pairs):
-    """Where the bucket of a pair begins."""
+    """Where the bucket of a pair starts."""
     return natural((key * MULTIPLY_1 >> 32) & (pairs.size - 2 * IN_BUCKET))
 
 
 @kernel
 def find_merge(left, right, pairs):
-    """The merge of two ids, a number that is the less the earlier it was learned; or `NO_MERGE`.
+    """The merge of two ids, an integer that is less for earlier merges; or `NO_MERGE`.
 
-    Half of all pairs have none, so the processor could only guess where to go on: nothing is decided but whether a
-    bucket is full, which few are.
+    Half of all pairs are no merge. The only branch is on whether a bucket is full, which few are.
     """
     key = left << 32 | right
     bucket = bucket_of(key, pairs)
@@ -79,24 +78,24 @@ def find_merge(left, right, pairs):
 
 @kernel
 def merge_word(text, start, length, merges):
-    """Encode one word into work[ID]; returns the number of ids."""
+    """Encode one word into work[ID]; return the number of ids."""
     byte_ids, pairs, work, heap = merges
     if length <= FEW:
         for i in range(length):
             work[ID, natural(i + 1)] = byte_ids[text[natural(start + i)]]
-        return merge_by_looking(length, pairs, work)
+        return merge_by_comparing(length, pairs, work)
     for i in range(length):
         work[ID, i] = byte_ids[text[start + i]]
     return merge_with_heap(length, pairs, work, heap)
 
 
 @kernel
-def merge_by_looking(length, pairs, work):
-    """Merge the ids in work[ID, 1:length + 1] by looking for the earliest merge again and again; best for short words.
+def merge_by_comparing(length, pairs, work):
+    """Merge the ids in work[ID, 1:length + 1], each time the least of all merges; best for short words.
 
-    Nothing is moved: bit i of `alive` says that an id begins at place i. Its merge with the next one is in
-    work[MERGE, i] and has i in its lowest bits, so that the least of them says what to do where. An edge on both sides
-    spares the question whether there is a neighbor.
+    Nothing is moved: bit i of `alive` says that an id starts at place i. Its merge with the next id is in
+    work[MERGE, i] and has i in its lowest bits, so the least of them says what to merge and where. With an EDGE on both
+    sides, every id has two neighbors.
     """
     work[ID, 0] = work[ID, natural(length + 1)] = EDGE
     for k in range(8):
@@ -113,8 +112,8 @@ def merge_by_looking(length, pairs, work):
             break
         place = natural(least & ((1 << ID_SHIFT) - 1))
         new = least >> ID_SHIFT & EDGE
-        behind = alive & (-2 << place)
-        second, next_one = natural(lowest_bit(behind)), natural(lowest_bit(behind & (behind - 1)))
+        later = alive & (-2 << place)
+        second, next_one = natural(lowest_bit(later)), natural(lowest_bit(later & (later - 1)))
         alive ^= 1 << second
         before = natural(highest_bit(alive & ((1 << place) - 1)))
         work[ID, place] = new
@@ -130,10 +129,10 @@ def merge_by_looking(length, pairs, work):
 
 @kernel
 def merge_with_heap(length, pairs, work, heap):
-    """Merge the ids in work[ID]; n log n, for words without end.
+    """Merge the ids in work[ID] in n log n steps, for words of any length.
 
     The ids are a linked list: the left and right neighbor of place i are work[LEFT, i] and work[RIGHT, i]. A
-    candidate in the heap is rank << 32 | place of the left id; what is no longer true is noticed when it comes up.
+    candidate in the heap is rank << 32 | place of the left id; one that is out of date is skipped when it comes up.
     """
     size = 0
     for i in range(length):
@@ -150,13 +149,13 @@ def merge_with_heap(length, pairs, work, heap):
         merge = find_merge(work[ID, place], work[ID, second], pairs)
         if merge >> RANK_SHIFT != candidate >> 32:
             continue
-        behind = work[RIGHT, second]
+        after = work[RIGHT, second]
         work[ID, place] = merge >> ID_SHIFT & EDGE
         work[ID, second] = -1  # gone
-        work[RIGHT, place] = behind
-        if behind < length:
-            work[LEFT, behind] = place
-            size = push_merge(place, behind, pairs, work, heap, size)
+        work[RIGHT, place] = after
+        if after < length:
+            work[LEFT, after] = place
+            size = push_merge(place, after, pairs, work, heap, size)
         if work[LEFT, place] >= 0:
             size = push_merge(work[LEFT, place], place, pairs, work, heap, size)
     count = 0
@@ -169,7 +168,7 @@ def merge_with_heap(length, pairs, work, heap):
 
 @kernel
 def push_merge(place, second, pairs, work, heap, size):
-    """Put the merge of two neighbors into the heap, if there is one; returns the new size of the heap."""
+    """Put the merge of two neighbors, if there is one, into the heap; return the new size of the heap."""
     merge = find_merge(work[ID, place], work[ID, second], pairs)
     if merge == NO_MERGE:
         return size
@@ -184,7 +183,7 @@ def push_merge(place, second, pairs, work, heap, size):
 
 @kernel
 def pop(heap, size):
-    """Remove the least of a heap; returns its new size."""
+    """Remove the least element of a heap; return the new size."""
     size -= 1
     last = heap[size]
     i = 0

@@ -1,26 +1,26 @@
 """A hash table whose keys are words.
 
-Most words have at most 15 bytes. Such a word is itself the key: two integers of 8 bytes, the length in the highest
-byte, so that comparing two words is comparing two integers. Of a longer word the key is a hash and the length, and
-its bytes are kept in a pool to compare with. An entry is half a cache line of 64 bytes, so a look-up waits for memory
-once; and since the words of a text are known before they are looked up, memory can be told in advance.
+Most words have at most 15 bytes. Such a word is itself the key: two integers of 8 bytes, with the length in the highest
+byte, so comparing two words is comparing two integers. The key of a longer word is a hash and the length; its bytes are
+kept in a pool for comparison. An entry is half a cache line of 64 bytes, so a look-up waits for memory once. The words
+of a text are known before they are looked up, so entries can be prefetched.
 """
 
 import numpy as np
 
 from minlm.fast.tokenization.kernels.compiler import kernel, load8, lowest_bit, natural, prefetch, stay_apart
 
-# The four int64 of an entry; it is named by the place of the first, its slot. A free entry has KEY_HIGH 0. PLACE is
-# where the pool has the bytes of a long word.
+# The four int64 of an entry. The index of the first is the slot of the entry. A free entry has KEY_HIGH 0. PLACE says
+# where in the pool the bytes of a long word are.
 KEY_LOW, KEY_HIGH, VALUE, PLACE = 0, 1, 2, 3
 FIELDS = 4
 NUM_ENTRIES, POOL_BYTES = 0, 1  # what `used` counts
 SHORT = 15  # bytes of the longest word that is its own key
-LONG = -1 << 56  # in KEY_HIGH of a longer word: the highest byte 255, which is no length of a short one
+LONG = -1 << 56  # in KEY_HIGH of a longer word: the highest byte is 255, which is not the length of a short word
 BATCH = 128  # words that are prepared before the first of them is looked up
-PADDING = 16  # bytes that may be read behind the end of a text
+PADDING = 16  # bytes that may be read after the end of a text
 
-# Odd numbers without a pattern, for multiplicative hashing (Knuth, TAOCP 6.4): 2^64 divided by the golden ratio and pi
+# Odd numbers without a pattern, for multiplicative hashing (Knuth, TAOCP 6.4): 2^64 divided by the golden ratio, and pi
 MULTIPLY_1, MULTIPLY_2 = 0x9E3779B97F4A7C15 - (1 << 64), 0x517CC1B727220A95
 
 # The bytes of an 8-byte integer that belong to a word of n bytes, in its first and in its second half.
@@ -30,10 +30,10 @@ HIGH_MASK = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(16)], dtype=np
 
 @kernel
 def prepare(text, bounds, first, last, table, keys):
-    """Write key and first slot of the words first … last - 1 to `keys`, and let their entries be fetched.
+    """Write key and first slot of the words first … last - 1 to `keys`, and prefetch their entries.
 
     Args:
-        text: uint8, with PADDING behind the words.
+        text: uint8, with PADDING after the words.
         bounds: int64; word k is text[bounds[k]:bounds[k + 1]].
         table: int64 (FIELDS * capacity,); the capacity is a power of two.
         keys: int64 (3 * BATCH,).
@@ -53,7 +53,7 @@ def prepare(text, bounds, first, last, table, keys):
 
 @kernel
 def word_key(text, start, length):
-    """The key of a word: its first and its second half."""
+    """The two halves of the key of a word."""
     if length <= SHORT:
         n = natural(length)
         return load8(text, start) & LOW_MASK[n], load8(text, start + 8) & HIGH_MASK[n] | n << 56
@@ -62,17 +62,17 @@ def word_key(text, start, length):
 
 @kernel
 def first_slot(low, high, table):
-    """Where in the table the search for a key begins: the highest bits, which depend on all others (Knuth)."""
+    """The slot where the search for a key starts: the highest bits of a product, which depend on all others (Knuth)."""
     mixed = (low ^ (high * MULTIPLY_1)) * MULTIPLY_2
     return (mixed >> (64 - lowest_bit(table.size))) & natural(table.size - FIELDS)
 
 
 @kernel
 def find_further(low, high, slot, text, start, table, pool):
-    """The entry of a word at its first slot or behind it, or the free one where it belongs.
+    """The slot of a word, searched from its first slot on, or the free slot where it belongs.
 
-    Nearly all words are found at the first slot. Callers look there themselves and leave the rest to a function that
-    stays apart from their loop.
+    Nearly all words are found at the first slot. Callers look there themselves and leave the rest to this function,
+    which is kept out of their loops.
     """
     stay_apart()
     slot = find_key(low, high, slot, table)
@@ -85,7 +85,7 @@ def find_further(low, high, slot, text, start, table, pool):
 
 @kernel
 def find_key(low, high, slot, table):
-    """The entry with this key at `slot` or behind it, or the free one where it belongs."""
+    """The slot with this key, searched from `slot` on, or the free slot where it belongs."""
     while table[slot + KEY_HIGH] != 0 and (table[slot + KEY_LOW] != low or table[slot + KEY_HIGH] != high):
         slot = next_slot(slot, table)
     return slot
@@ -93,13 +93,13 @@ def find_key(low, high, slot, table):
 
 @kernel
 def next_slot(slot, table):
-    """Where the search goes on."""
+    """The slot to search next."""
     return (slot + FIELDS) & natural(table.size - 1)
 
 
 @kernel
 def insert(low, high, slot, text, start, table, pool, used):
-    """Make a free entry that of a word; the bytes of a long one go into the pool, which has room."""
+    """Put a word into a free entry; the bytes of a long word go into the pool, which has room."""
     stay_apart()
     table[slot + KEY_LOW] = low
     table[slot + KEY_HIGH] = high
@@ -113,7 +113,7 @@ def insert(low, high, slot, text, start, table, pool, used):
 
 @kernel
 def hash_bytes(text, start, length):
-    """A hash of a long word, 8 bytes at a time; the last step takes some bytes again."""
+    """A hash of a long word, 8 bytes at a time; the last step may repeat some bytes."""
     stay_apart()
     mixed = length * MULTIPLY_1
     for i in range(start, start + length - 8, 8):
@@ -124,7 +124,7 @@ def hash_bytes(text, start, length):
 
 @kernel
 def same_bytes(text, start, pool, place, length):
-    """Whether a word stands in the pool."""
+    """Whether the pool has a word at `place`."""
     for i in range(length):  # noqa: SIM110  (numba knows no all())
         if text[start + i] != pool[place + i]:
             return False
@@ -133,9 +133,9 @@ def same_bytes(text, start, pool, place, length):
 
 @kernel
 def move_entries(table, least, most, larger):
-    """Put all entries into an empty larger table.
+    """Put all entries into an empty, larger table.
 
-    Those whose VALUE is in least … most come first, so that nearly all of them are found at the first look.
+    Those with a VALUE from `least` to `most` come first, so that nearly all of them get their first slot.
     """
     for in_range in (True, False):
         for old in range(0, table.size, FIELDS):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from published import END
 
-from minlm.fast.tokenization.options import Options
+from minlm.bulk.options import Options
+from minlm.fast.tokenization.word_counts import WordCounts
 from minlm.scripts import count_words, tokenize, train_tokenizer
 from minlm.scripts.text_options import add_text_options, text_options
-from minlm.tokenization.word_counts import WordCounts
 
 
 @pytest.fixture
@@ -26,8 +26,10 @@ def test_without_flags_they_are_the_defaults(parser):
 def test_values(parser, monkeypatch):
     monkeypatch.setattr("minlm.cores.available_cores", lambda: 4)
     flags = ["--threads", "3", "--shard", "2/4", "--invalid_utf8", "keep", "--backend", "python"]
-    assert text_options(parser.parse_args(flags)) == Options(3, (2, 4), "python", True)
-    assert text_options(parser.parse_args(["--threads", "64"])) == Options(4)
+    assert text_options(parser.parse_args(flags)) == Options(
+        threads=3, shard=(2, 4), backend="python", keep_invalid=True
+    )
+    assert text_options(parser.parse_args(["--threads", "64"])) == Options(threads=4)
 
 
 @pytest.mark.parametrize("value", ["0/4", "5/4", "1", "1/", "/4", "a/b", "-1/4", "1/0", "1/4/4", "1.0/4", ""])
@@ -85,7 +87,7 @@ def test_bytes_that_are_not_utf8(folder, capsys):
     with pytest.raises(SystemExit):
         count("a.txt", "a.npz", "--invalid_utf8", "error")
     assert "a.txt is not UTF-8: byte 0xe9 at offset 3" in capsys.readouterr().err
-    assert count("a.txt", "a.npz", "--invalid_utf8", "keep").as_dict() == {
+    assert count("a.txt", "a.npz", "--invalid_utf8", "keep") == {
         b"caf": 1,
         b"\xe9": 1,
         b" au": 1,
