@@ -88,7 +88,7 @@ def originals(tmp_path_factory) -> Path:
     save_model(folder / "model.pt", TransformerLM(**MODEL), iteration=7, tokenizer="abc", training={"lr_max": 1e-3})
     make_state(folder)
     with open(folder / "counts.npz", "wb") as file:
-        WordCounts.from_dict({b"the": 3, b" a": 2, "é".encode(): 1}, ["<|endoftext|>"]).write(file)
+        WordCounts.of({b"the": 3, b" a": 2, "é".encode(): 1}, ["<|endoftext|>"]).write(file)
     np.save(folder / "tokens.npy", TOKENS)
     vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"<|endoftext|>", 257: b"th", 258: b"the"}
     BPETokenizer(vocab, [(b"t", b"h"), (b"th", b"e")]).save(folder / "vocab.json", folder / "merges.txt")
