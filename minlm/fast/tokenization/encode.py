@@ -1,6 +1,7 @@
 """Encoding with a hash table of words and their ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from minlm.errors import MinlmError
 from minlm.fast.tokenization.kernels import encoding, word_merging, word_table
 from minlm.fast.tokenization.scanner import Scanner
 from minlm.fast.tokenization.word_table import WordTable
-from minlm.tokenization.linked_tokens import Merge
+from minlm.tokenization.linked_tokens import BYTES, Merge
 
 MAX_CAPACITY = 1 << 19  # entries of the table when it is emptied: 16 MB for each thread, and as much for pools
 MAX_MERGES = (1 << 25) - 1  # as far as `word_merging` can number them
@@ -23,11 +24,14 @@ class WordEncoder:
 
     def __init__(self, ids: Mapping[bytes, int], merges: Sequence[Merge], special_tokens: Sequence[str]):
         self._scanner = Scanner(special_tokens)
-        byte_ids = np.array([ids[bytes([byte])] for byte in range(256)], dtype=np.int64)
-        triples = [(ids[first], ids[second], ids[first + second]) for first, second in merges]
-        lefts, rights, merged = np.array(triples, dtype=np.int64).reshape(-1, 3).T.copy()
         special_words = [token.encode() for token in special_tokens]
-        self._special_ids = np.array([ids[word] for word in special_words], dtype=np.int64)
+
+        def ids_of(tokens: Iterable[bytes]) -> np.ndarray:
+            return np.fromiter(map(ids.__getitem__, tokens), dtype=np.int64)
+
+        byte_ids, self._special_ids = ids_of(BYTES), ids_of(special_words)
+        lefts, rights = (ids_of(map(itemgetter(half), merges)) for half in (0, 1))
+        merged = ids_of(map(b"".join, merges))
         largest = int(max(byte_ids.max(), merged.max(initial=0), self._special_ids.max(initial=0)))
         if largest >= word_merging.EDGE or len(merges) > MAX_MERGES:
             raise MinlmError(
