@@ -150,7 +150,10 @@ CHANGES = """
 --max_grad_norm 0.01 · --beta1 0.5 · --beta2 0.5 · --eps 0.01 · --seed 7 · --dtype bfloat16
 """
 # What is computed in another way, to the same model but for rounding.
-WAYS = "--flash_attention false · --grad_accum_steps 2 · --gradient_checkpointing · --reference · --save_interval 3 · --threads 2"
+WAYS = (
+    "--flash_attention false · --grad_accum_steps 2 · --gradient_checkpointing · --reference · --save_interval 3 · "
+    "--threads 2"
+)
 
 
 def each(flags: str) -> list[str]:
