@@ -9,13 +9,12 @@ from minlm.fast.transformer.attention import evens_first
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import RMSNorm
 
-# The ablations that Llama cannot express, and why.
-FOREIGN = {
-    "disable_rmsnorm": "Llama has RMSNorm",
-    "post_norm": "Llama has its norms before attention and feed-forward",
-    "no_rope": "Llama has RoPE",
-    "silu_ffn": "Llama's feed-forward has a gate",
-}
+# The settings of a model that Llama has, too, or that do not change what the model computes. Anything else that is
+# switched on is an ablation that Llama cannot express.
+IN_LLAMA = {
+    "vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff", "rope_theta", "flash_attention",
+    "embedding_std",
+}  # fmt: skip
 NAMES = {
     "token_embeddings": "model.embed_tokens",
     "ln1": "input_layernorm",
@@ -39,12 +38,11 @@ def llama_config(model: TransformerLM) -> dict[str, Any]:
         MinlmError: the model is an ablation that Llama cannot express.
     """
     config = model.config
-    for name, reason in FOREIGN.items():
-        if config[name]:
-            raise MinlmError(
-                f"the model was trained with {name}, which cannot be exported: {reason}. "
-                f"Only models without {', '.join(FOREIGN)} have a Llama form."
-            )
+    if foreign := [name for name, value in config.items() if value and name not in IN_LLAMA]:
+        raise MinlmError(
+            f"the model was trained with {', '.join(foreign)}, which cannot be exported: Llama has no such setting. "
+            f"Train a model without it."
+        )
     assert isinstance(model.ln_final, RMSNorm)
     return {
         "architectures": ["LlamaForCausalLM"],

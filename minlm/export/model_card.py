@@ -17,7 +17,7 @@ SOURCES = {
     ),
     "files": ("the text files of whoever trained it", "Ask whoever trained it about the license of these files."),
 }
-UNKNOWN_SOURCE = ("a text that is not stated", "The license of the text is not stated.")
+NO_LICENSE = "The license of the text is not stated."
 
 
 def model_card(
@@ -33,11 +33,12 @@ def model_card(
         model: the exported model; the card states its shape.
         info: its iteration and training settings, see `checkpoint.load_model`.
         evaluation: its `FIGURES` on the validation text.
-        corpus_source: one of `SOURCES`; None if the text is not known.
+        corpus_source: as in the configuration; None if the text is not known. `SOURCES` describes most of them.
         ancients_share: fraction of the words that come from ancient books.
     """
     template = (Path(__file__).parent / "model_card.md").read_text(encoding="utf-8")
-    text, license = SOURCES[corpus_source] if corpus_source else UNKNOWN_SOURCE
+    unknown = f"the corpus `{corpus_source}`" if corpus_source else "a text that is not stated"
+    text, license = SOURCES.get(corpus_source or "", (unknown, NO_LICENSE))
     shape = {name: value for name, value in model.config.items() if value is not False}  # without unused ablations
     # Markdown, which needs no escaping.
     return Template(template, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True).render(

@@ -33,11 +33,11 @@ def _model_problems(config: Config) -> list[str]:
             f"model.num_heads: RoPE needs an even head dimension, and d_model {d_model} / num_heads {num_heads} "
             f"= {d_model // num_heads} is odd. Change one of them, or set model.no_rope."
         )
-    per_layer = 4 * d_model**2 + (2 if model["silu_ffn"] else 3) * d_model * model["d_ff"]
+    per_layer = 4 * d_model**2 + 3 * d_model * model["d_ff"]  # ablations may have fewer
     parameters = 2 * tokenizer["vocab_size"] * d_model + model["num_layers"] * per_layer
     if parameters > MOST_PARAMETERS:
         problems.append(
-            f"model.d_model: the model would have {parameters:,} parameters, more than {MOST_PARAMETERS:,}. "
+            f"model.d_model: the model would have about {parameters:,} parameters, more than {MOST_PARAMETERS:,}. "
             "Lower d_model, num_layers, d_ff or tokenizer.vocab_size."
         )
     dtype = tokenizer["output_dtype"]

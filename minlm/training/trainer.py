@@ -82,7 +82,7 @@ class Trainer:
         self.model: plain.TransformerLM = form.TransformerLM(**model_config).to(device)
         self.model.gradient_checkpointing = settings.gradient_checkpointing  # the plain form ignores it
         self.clip_gradients = form.gradient_clipping
-        self.optimizer: torch.optim.Optimizer = form.AdamW(
+        self.optimizer: plain.AdamW = form.AdamW(
             self.model.parameters(),
             lr=settings.lr_max,
             betas=(settings.beta1, settings.beta2),
@@ -111,8 +111,8 @@ class Trainer:
             self.model.load_state_dict(saved["model_state_dict"])
             self.optimizer.load_state_dict(saved["optimizer_state_dict"])
             for weight, values in self.optimizer.state.items():
-                shapes = [values[name].shape for name in ("exp_avg", "exp_avg_sq", "step")]
-                if shapes != [weight.shape, weight.shape, ()]:
+                expected = self.optimizer.first_state(weight)
+                if {name: values[name].shape for name in expected} != {name: v.shape for name, v in expected.items()}:
                     raise ValueError("the optimizer's state is of another shape")
             self.step, self.rows = int(saved["iteration"]), list(saved["rows"])
             if not (0 <= self.step <= self.steps and all(0 < row["iter"] <= self.step for row in self.rows)):

@@ -56,10 +56,14 @@ class AdamW(torch.optim.Optimizer):
             params = [p for p in group["params"] if p.grad is not None]
             for p in params:
                 if not self.state[p]:
-                    step = torch.zeros((), device=p.device)
-                    self.state[p] = {"step": step, "exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+                    self.state[p] = self.first_state(p)
             self.update(params, group)
         return loss
+
+    def first_state(self, w: Tensor) -> dict[str, Tensor]:
+        """The state of a weight before its first update: steps taken, mean of the gradient, mean of its square."""
+        step = torch.zeros((), device=w.device)
+        return {"step": step, "exp_avg": torch.zeros_like(w), "exp_avg_sq": torch.zeros_like(w)}
 
     def update(self, params: list[Tensor], group: dict[str, Any]) -> None:
         """Change each weight w by its gradient g. The divisions undo the pull of m and v towards their start at 0."""

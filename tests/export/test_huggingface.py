@@ -10,6 +10,7 @@ from pathlib import Path
 import exported_model
 import pytest
 import torch
+from ablations import ABLATIONS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minlm.atomic import atomic_folder
@@ -170,9 +171,11 @@ def test_the_model_card(exported):
 
 def test_model_cards_of_other_texts():
     model, info = TransformerLM(8, 8, 8, 1, 1, 8), {"iteration": 1, "training": {}}
-    cards = [model_card(model, info, None, source, share) for source in (None, *SOURCES) for share in (0.0, 0.4)]
-    assert len(set(cards)) == 8
-    assert sum("40% of the words from ancient works" in card for card in cards) == 4
+    cards = [
+        model_card(model, info, None, source, share) for source in (None, "another", *SOURCES) for share in (0.0, 0.4)
+    ]
+    assert len(set(cards)) == 10
+    assert sum("40% of the words from ancient works" in card for card in cards) == 5
     assert all("The validation loss is not stated." in card and "## Licenses" in card for card in cards)
 
 
@@ -185,7 +188,7 @@ def test_an_earlier_export_is_replaced_and_the_bytes_repeat(trained, exported, t
     assert sorted(os.listdir(tmp_path)) == ["again"]
 
 
-@pytest.mark.parametrize("name", ["disable_rmsnorm", "post_norm", "no_rope", "silu_ffn"])
+@pytest.mark.parametrize("name", ABLATIONS)
 def test_what_llama_cannot_express(trained, ours, tmp_path, name, capfd):
     model = TransformerLM(380, 8, 8, 1, 2, 8, **{name: True})
     save_model(tmp_path / "model.pt", model, iteration=0, tokenizer=None, training={})

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ablations import ABLATIONS
 
 from minlm.scripts import generate, tokenize, train, train_tokenizer
 from minlm.tokenization import BPETokenizer
@@ -68,7 +69,7 @@ def run(folder, tmp_path, capfd):
 def test_no_flag_is_left_out(program):
     flags = {word for action in program.build_parser()._actions for word in action.option_strings} - {"-h", "--help"}
     elsewhere = {"--log_to_wandb"}  # test_train_plot_scripts.py
-    assert flags - elsewhere <= set(re.findall(r"--\w+", Path(__file__).read_text(encoding="utf-8")))
+    assert flags - elsewhere <= {*SWITCHES, *re.findall(r"--\w+", Path(__file__).read_text(encoding="utf-8"))}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -145,15 +146,16 @@ def test_generate(run, folder, tmp_path):
 # What is in the model afterwards, with other weights than those of `TRAIN` alone.
 CHANGES = """
 --vocab_size 301 · --context_length 16 · --d_model 32 · --num_layers 2 · --num_heads 4 · --d_ff 32 · --rope_theta 9.0
---embedding_std 0.02 · --disable_rmsnorm · --post_norm · --no_rope · --silu_ffn
+--embedding_std 0.02
 --batch_size 8 · --total_tokens 640 · --lr_max 0.02 · --lr_min 0.001 · --warmup_iters 5 · --weight_decay 0.5
 --max_grad_norm 0.01 · --beta1 0.5 · --beta2 0.5 · --eps 0.01 · --seed 7 · --dtype bfloat16
 """
+SWITCHES = [f"--{name}" for name in ABLATIONS]
 # What is computed in another way, to the same model but for rounding.
-WAYS = (
-    "--flash_attention false · --grad_accum_steps 2 · --gradient_checkpointing · --reference · --save_interval 3 · "
-    "--threads 2"
-)
+WAYS = """
+--flash_attention false · --grad_accum_steps 2 · --gradient_checkpointing · --save_interval 3 · --threads 2
+--reference
+"""
 
 
 def each(flags: str) -> list[str]:
@@ -165,7 +167,7 @@ def trained(run, tmp_path, more: str):
     return load_model(tmp_path / "model.pt")
 
 
-@pytest.mark.parametrize("flags", each(CHANGES))
+@pytest.mark.parametrize("flags", [*each(CHANGES), *SWITCHES])
 def test_flags_that_make_another_model(run, tmp_path, flags):
     model, info = trained(run, tmp_path, flags)
     name, _, value = flags.removeprefix("--").partition(" ")

@@ -116,7 +116,7 @@ def test_a_second_trainer_is_turned_away_and_sigterm_saves(undisturbed, tmp_path
     assert stop.value.code == 1
     assert "another trainer is using" in errors
     assert first.returncode == 143
-    assert "the same command goes on from here" in output
+    assert "the same command continues from here" in output
     assert "Traceback" not in errors + output
     run.finish()
     assert run.result() == undisturbed.result()
@@ -135,7 +135,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed, tmp_path, monkeypatch, 
         with pytest.raises(SystemExit) as stop:
             run.finish()
     assert stop.value.code == 130
-    assert "the same command goes on from here" in capfd.readouterr().err
+    assert "the same command continues from here" in capfd.readouterr().err
     assert load_tensors(run.state / "checkpoint.pt")["iteration"] == 123
     run.finish()
     assert run.result() == undisturbed.result()

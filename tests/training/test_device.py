@@ -120,7 +120,7 @@ def test_long_runs_are_compiled(monkeypatch, tmp_path):
 
 def test_a_long_run_on_a_gpu_is_compiled(monkeypatch):
     cuda = torch.device("cuda")
-    monkeypatch.setattr("minlm.training.device.missing_for_compiling", lambda device: "")
+    monkeypatch.setattr("minlm.fast.transformer.compiling.missing_for_compiling", lambda device: "")
     # The reference run takes some minutes there, a smaller one is over before it would be compiled.
     assert [resolve_compile("auto", cuda, flops) for flops in (1e14, 1.8e16)] == [False, True]
 

@@ -102,7 +102,7 @@ def test_from_one_process_to_two_and_back(folder, monkeypatch, capfd):
     stopped = two_processes("stopping.py", *FLAGS)
     assert stopped.returncode != 0
     assert "continuing an interrupted run at step 13" in stopped.stdout
-    assert stopped.stdout.count("the same command goes on from here") == 1
+    assert stopped.stdout.count("the same command continues from here") == 1
     train.main(FLAGS)
     assert "continuing an interrupted run at step 27" in capfd.readouterr().err
     assert losses() == pytest.approx(expected, rel=1e-3)

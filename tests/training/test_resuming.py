@@ -217,7 +217,7 @@ def test_a_damaged_state_starts_over_is_kept_and_says_so(folder, monkeypatch, ca
     with caplog.at_level("INFO", logger="minlm"):
         run(folder, settings=settings)
     kept = folder / ".model.pt.in_progress.damaged"
-    assert re.search(rf"starting over: {re.escape(str(path))} is damaged \(.+\); it is kept as {kept}\n", caplog.text)
+    assert re.search(rf"starting over: {re.escape(str(path))} is damaged \(.+\)\. It is kept as {kept}\n", caplog.text)
     assert kept.read_bytes() == content
     assert not path.parent.exists()
     if damage in (cut, DAMAGES[-1]):

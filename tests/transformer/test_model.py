@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ablations import ABLATIONS
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from minlm import transformer as plain
@@ -13,7 +14,6 @@ from minlm.transformer.modules import RMSNorm
 
 SHAPE = {"vocab_size": 61, "context_length": 24, "d_model": 32, "num_layers": 3, "num_heads": 4, "d_ff": 40}
 FORMS = [plain, fast]
-ABLATIONS = ["disable_rmsnorm", "post_norm", "no_rope", "silu_ffn"]
 
 
 def make_model(form=plain, **switches) -> TransformerLM:

@@ -30,7 +30,13 @@ def test_settings_that_re_run_nothing_reach_the_commands_and_jobs_can_be_grouped
     assert commands["train"].startswith(
         "job python -m torch.distributed.run --standalone --nproc-per-node 2 -m minlm.scripts.train "
     )
-    for flag in ("compile=off", "grad_accum_steps=2", "gradient_checkpointing", "save_interval=77", "log_to_wandb"):
+    for flag in (
+        "compile=off",
+        "grad_accum_steps=2",
+        "gradient_checkpointing=true",
+        "save_interval=77",
+        "log_to_wandb=true",
+    ):
         assert f" --{flag} " in commands["train"]
     for name in ("train", "evaluate", "sample"):
         assert " --device=cpu " in commands[name]

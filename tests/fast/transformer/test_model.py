@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ablations import ABLATIONS
 
 from minlm import transformer as plain
 from minlm.errors import MinlmError
@@ -10,7 +11,6 @@ from minlm.fast.transformer.compiling import LanguageModelLoss
 from minlm.transformer import cross_entropy_loss
 
 SHAPE = {"vocab_size": 61, "context_length": 24, "d_model": 32, "num_layers": 3, "num_heads": 4, "d_ff": 40}
-ABLATIONS = ["disable_rmsnorm", "post_norm", "no_rope", "silu_ffn"]
 
 
 def make_model(form=fast, **switches):
