@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from minlm.transformer import attention
-from minlm.transformer.data import move
+from minlm.transformer.devices import move
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import Device
 

@@ -18,7 +18,7 @@ from minlm.generation.batch_cache import BatchCache
 from minlm.generation.draw import NO_TOKEN, draw_tokens
 from minlm.progress import Progress
 from minlm.transformer.checks import check_request, what_is_spoiled
-from minlm.transformer.data import move
+from minlm.transformer.devices import move
 from minlm.transformer.model import TransformerLM
 
 

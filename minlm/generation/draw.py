@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minlm.transformer.data import move
+from minlm.transformer.devices import move
 
 NO_TOKEN = -1
 

@@ -1,4 +1,4 @@
-"""The door between what the tokenizer is and how it is fast.
+"""The choice between the plain and the compiled implementation of the tokenizer.
 
 This folder is the whole tokenizer in plain Python. Three of its parts, `WordCounter`, `learn_merges` and `WordEncoder`,
 have a compiled form in `minlm.fast.tokenization` with the same name, arguments and results. This module is the only

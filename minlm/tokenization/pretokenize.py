@@ -1,8 +1,8 @@
 """How a text is cut into words before any merging.
 
-No merge crosses a word or a special token, so a tokenizer never learns tokens such as "dog." or "the dog", and all
-that training needs of a text is how often each word occurs. Every character is in exactly one word: joined, the words
-are the text again.
+No merge crosses a word boundary or a special token, so a tokenizer never learns tokens such as "dog." or "the dog", and
+training needs only how often each word occurs. Every character is in exactly one word: joined, the words are the text
+again.
 """
 
 import re
@@ -41,7 +41,7 @@ class PreTokenizer:
         self._longest = len(longest_first[0]) if longest_first else 1
 
     def split(self, text: str) -> list[str]:
-        """Ordinary text at even places (perhaps empty), special tokens at odd places; joined they are `text`."""
+        """Ordinary text (perhaps empty) at even indices, special tokens at odd ones; joined they are `text`."""
         return self._special.split(text) if self._special else [text]
 
     def segments(self, chunks: Iterable[str]) -> Iterator[str]:

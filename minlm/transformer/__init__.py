@@ -1,4 +1,4 @@
-"""The model, its training and its use; docs/model.md says in which order to read."""
+"""The model, its training and its use in plain PyTorch; docs/reading.md walks through it in order."""
 
 from minlm.transformer.attention import (
     MultiHeadSelfAttention,

@@ -28,9 +28,11 @@ class RotaryPositionalEmbedding(nn.Module):
             raise MinlmError(
                 f"RoPE needs an even head dimension, not {d_k}: make d_model / num_heads even, or use no_rope."
             )
-        # Angles in float64: at position 1000, float32 would be off by 1e-5.
+        # Angles in float64: at position 1000, float32 would be off by several 1e-5.
         frequencies = theta ** (-torch.arange(0, d_k, 2, device="cpu", dtype=torch.float64) / d_k)
-        angles = torch.outer(torch.arange(max_seq_len, dtype=torch.float64), frequencies)  # (max_seq_len, d_k / 2)
+        angles = torch.outer(
+            torch.arange(max_seq_len, device="cpu", dtype=torch.float64), frequencies
+        )  # (max_seq_len, d_k / 2)
         self.cos: Tensor
         self.sin: Tensor
         self.register_buffer("cos", angles.cos().float().to(device), persistent=False)
@@ -70,7 +72,7 @@ def causal_mask(length: int, device: Device = None) -> Tensor:
 
 
 class LayerCache:
-    """Keys and values (batch, num_heads, seq, d_k) of the positions that one attention layer has read."""
+    """Keys and values (batch, num_heads, seq, d_k) of the positions that one attention layer has processed."""
 
     keys: Tensor | None = None
     values: Tensor | None = None
@@ -92,11 +94,11 @@ class KeyValueCache:
         self.length = 0
 
     def begin(self, new: int, device: Device = None) -> Tensor:
-        """Announce `new` tokens for each row of the batch; return the mask (new, length) for them."""
+        """Reserve positions for `new` tokens of each text; return their attention mask (new, length)."""
         start, self.length = self.length, self.length + new
         for layer in self.layers:
             layer.positions = torch.arange(start, self.length, device=device)
-        return causal_mask(self.length, device)[start:]
+        return torch.arange(self.length, device=device) <= torch.arange(start, self.length, device=device)[:, None]
 
 
 class MultiHeadSelfAttention(nn.Module):
@@ -105,7 +107,7 @@ class MultiHeadSelfAttention(nn.Module):
     Args:
         d_model: dimension of a position's vector; `MinlmError` if `num_heads` does not divide it.
         num_heads: number of heads.
-        rope: rotates queries and keys; without it the model cannot tell positions apart (an ablation).
+        rope: rotates queries and keys; without it only the causal mask tells the order (an ablation).
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class MultiHeadSelfAttention(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)
         if mask is None:
-            mask = causal_mask(x.shape[-2], x.device)
+            mask = causal_mask(k.shape[-2], x.device)[-x.shape[-2] :]
         heads = scaled_dot_product_attention(q, k, v, mask)  # (batch, num_heads, seq, d_k)
         return self.output_proj(heads.transpose(-3, -2).flatten(-2))  # the heads side by side: (batch, seq, d_model)
 

@@ -65,7 +65,7 @@ def spoiled_weight(model: nn.Module) -> str | None:
 
 
 def check_logits(logits: Tensor, model: nn.Module) -> Tensor:
-    """Return the logits of a position; raise `MinlmError`, naming the weight to blame, if they are NaN or infinite."""
+    """Return the logits of a position; raise `MinlmError`, naming the weight to blame, if the largest is not finite."""
     if not logits.max().isfinite():
         raise MinlmError(what_is_spoiled(model))
     return logits

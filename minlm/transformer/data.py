@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from minlm.errors import MinlmError
+from minlm.transformer.devices import move
+from minlm.transformer.modules import Device
 
 
 class Tokens(Protocol):
@@ -18,7 +20,7 @@ class Tokens(Protocol):
 
 
 def get_batch(
-    dataset: Tokens, batch_size: int, context_length: int, device: torch.device | str = "cpu",
+    dataset: Tokens, batch_size: int, context_length: int, device: Device = "cpu",
     generator: np.random.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """`batch_size` windows that start anywhere in the data set, all starts equally likely.
@@ -28,20 +30,17 @@ def get_batch(
         batch_size: number of windows.
         context_length: tokens in each.
         device: where the tensors go.
-        generator: of the starts; without one, fresh randomness.
+        generator: source of the starts; without one, fresh randomness.
 
     Returns:
         inputs and targets, int64 (batch_size, context_length): the target of each token is its successor.
     """
-    if len(dataset) <= context_length:
-        raise MinlmError(f"{len(dataset):,} tokens are too few for a context of {context_length}.")
-    generator = generator or np.random.default_rng()
-    starts = generator.integers(0, len(dataset) - context_length, size=batch_size)
+    starts = _random_starts(dataset, batch_size, context_length, generator or np.random.default_rng())
     return windows(dataset, starts, context_length, device)
 
 
 def batch_at(
-    dataset: Tokens, batch_size: int, context_length: int, device: torch.device | str, seed: int, step: int,
+    dataset: Tokens, batch_size: int, context_length: int, device: Device, seed: int, step: int,
     part: int = 0, parts: int = 1,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The batch of training step `step`: `get_batch` as a pure function of (seed, step).
@@ -50,12 +49,18 @@ def batch_at(
     of part `part` of as many equal ones are read, so that processes can share a batch.
     """
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, step])))
-    starts = generator.integers(0, len(dataset) - context_length, size=batch_size)
+    starts = _random_starts(dataset, batch_size, context_length, generator)
     return windows(dataset, np.split(starts, parts)[part], context_length, device)
 
 
+def _random_starts(dataset: Tokens, number: int, context_length: int, generator: np.random.Generator) -> np.ndarray:
+    if len(dataset) <= context_length:
+        raise MinlmError(f"{len(dataset):,} tokens are too few for a context of {context_length}.")
+    return generator.integers(0, len(dataset) - context_length, size=number)
+
+
 def evaluation_batches(
-    dataset: Tokens, batch_size: int, context_length: int, device: torch.device | str = "cpu"
+    dataset: Tokens, batch_size: int, context_length: int, device: Device = "cpu"
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The whole data set in windows that do not overlap; every token but the first is a target exactly once.
 
@@ -71,20 +76,8 @@ def evaluation_batches(
         yield windows(dataset, np.array([full * context_length]), rest, device)
 
 
-def windows(
-    dataset: Tokens, starts: np.ndarray, context_length: int, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
+def windows(dataset: Tokens, starts: np.ndarray, context_length: int, device: Device) -> tuple[Tensor, Tensor]:
     """Inputs and targets (len(starts), context_length) of the windows that begin at `starts`."""
     tokens = np.stack([dataset[start : start + context_length + 1] for start in starts]).astype(np.int64)
     batch = move(torch.from_numpy(tokens), device)  # (len(starts), context_length + 1)
     return batch[:, :-1], batch[:, 1:]
-
-
-def move(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor of the CPU on `device`; with CUDA, nothing waits for the copy.
-
-    Elsewhere it is waited for: MPS may read the source after it is gone (pytorch/pytorch#139550).
-    """
-    if torch.device(device).type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)  # overlaps with what the device is still doing

@@ -50,15 +50,15 @@ def train(model: TransformerLM, train_tokens: Tokens, valid_tokens: Tokens, reci
         # 1. The learning rate of this step.
         for group in optimizer.param_groups:
             group["lr"] = get_lr_cosine_schedule(step, recipe.lr_max, recipe.lr_min, recipe.warmup_iters, recipe.steps)
-        # 2. How wrong is the model about the next token of each position, and which way is better?
+        # 2. Forward and backward: the loss, and its gradient for each weight.
         inputs, targets = batch_at(train_tokens, recipe.batch_size, context_length, device, recipe.seed, step)
         loss = model.loss(inputs, targets)
         loss.backward()
-        # 3. A step that way, of limited length.
+        # 3. Clip the gradient, update the weights.
         gradient_clipping(model.parameters(), recipe.max_grad_norm)
         optimizer.step()
         optimizer.zero_grad()
-        # 4. Now and then: how well does it do on text that it never trains on?
+        # 4. Now and then: validate on text that is never trained on.
         loss_sum, steps_summed = loss_sum + loss.item(), steps_summed + 1
         if (step + 1) % recipe.eval_interval == 0 or step + 1 == recipe.steps:
             valid_loss = validation_loss(model, valid_tokens, recipe.batch_size)
@@ -104,7 +104,8 @@ def main() -> None:
     train(model, train_tokens, valid_tokens, recipe)
 
     save_model(arguments.checkpoint_path, model, recipe.steps, tokenizer.fingerprint, vars(recipe))
-    ids = generate(model, tokenizer.encode("And the king"), 100, temperature=0.7, top_p=0.9, seed=0)
+    (end,) = tokenizer.encode("<|endoftext|>")
+    ids = generate(model, tokenizer.encode("And the king"), 100, temperature=0.7, top_p=0.9, stop_token=end, seed=0)
     print(tokenizer.decode(ids.tolist()))
 
 

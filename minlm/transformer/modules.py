@@ -66,7 +66,7 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward network, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 is the gate, w3 goes up to d_ff, w2 down."""
+    """Gated feed-forward network, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 gates, w3 projects up, w2 down."""
 
     def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
@@ -80,7 +80,7 @@ class SwiGLU(nn.Module):
 
 
 class SiLUFFN(nn.Module):
-    """Feed-forward network without a gate, w2(silu(w1 x)): an ablation of `SwiGLU` with two thirds of its weights."""
+    """Feed-forward network without a gate, w2(silu(w1 x)): an ablation, at equal d_ff with 2/3 of the weights."""
 
     def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()

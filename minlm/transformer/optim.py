@@ -27,7 +27,7 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class AdamW(torch.optim.Optimizer):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2) and bias correction.
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), by lr · weight_decay as in torch.optim.AdamW.
 
     Args:
         params: parameters, or groups of them, as for any torch optimizer.
@@ -66,12 +66,12 @@ class AdamW(torch.optim.Optimizer):
         return {"step": step, "exp_avg": torch.zeros_like(w), "exp_avg_sq": torch.zeros_like(w)}
 
     def update(self, params: list[Tensor], group: dict[str, Any]) -> None:
-        """Change each weight w by its gradient g. The divisions undo the pull of m and v towards their start at 0."""
+        """Change each weight w by its gradient g. Bias correction: m and v start at 0, hence 1 - βᵗ."""
         lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
         for w in params:
             g: Any = w.grad
-            m, v, t = (self.state[w][name] for name in ("exp_avg", "exp_avg_sq", "step"))
-            t += 1
+            m, v, step = (self.state[w][name] for name in ("exp_avg", "exp_avg_sq", "step"))
+            t = int(step.add_(1))
             w -= lr * group["weight_decay"] * w
             m.copy_(beta1 * m + (1 - beta1) * g)
             v.copy_(beta2 * v + (1 - beta2) * g**2)

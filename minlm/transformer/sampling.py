@@ -11,18 +11,18 @@ from minlm.transformer.model import TransformerLM
 
 
 def sample_token(
-    logits: Tensor, draw: float, temperature: float = 1.0, top_p: float | None = None, top_k: int | None = None
+    logits: Tensor, draw: Tensor, temperature: float = 1.0, top_p: float | None = None, top_k: int | None = None
 ) -> int:
     """Draw one token id.
 
-    The tokens lie on a line in the order of their ids, each as long as it is probable; `draw` is a point on that line.
+    Inverse transform sampling: `draw` is a point on the cumulative distribution over the ids in their order.
 
     Args:
         logits: of the next token, (vocab,).
-        draw: uniform in [0, 1).
+        draw: uniform in [0, 1), float32.
         temperature: divides the logits. Below 1 the probable tokens become more probable; 0 always takes the best.
-        top_p: draw from the smallest set of tokens that together have this probability, the nucleus (Holtzman et al.
-            2020); None draws from all.
+        top_p: draw from the nucleus (Holtzman et al. 2020), the smallest set of tokens with at least this probability
+            in total; None draws from all.
         top_k: draw from this many most probable tokens (Fan et al. 2018), before the nucleus is taken; None, from all.
     """
     logits = logits.float()
@@ -30,19 +30,19 @@ def sample_token(
         return int(logits.argmax())
     probabilities = torch.softmax((logits - logits.max()) / temperature, dim=-1)
     if top_k is not None:
-        probabilities = _only(probabilities, probabilities.sort(descending=True, stable=True).indices[:top_k])
+        probabilities = _keep_only(probabilities, probabilities.sort(descending=True, stable=True).indices[:top_k])
     if top_p is not None and top_p < 1:
         total = probabilities.sum()
         # All tokens below this probability have less than 1 - top_p together, so the nucleus needs none of them.
         likely = torch.nonzero(probabilities >= (1 - top_p) * total / len(probabilities)).flatten()
         falling, order = probabilities[likely].sort(descending=True, stable=True)
         size = int(torch.searchsorted(falling.cumsum(-1), top_p * total)) + 1
-        probabilities = _only(probabilities, likely[order[:size]])
-    line = probabilities.cumsum(-1)
-    return int(torch.searchsorted(line, draw * line[-1], right=True))
+        probabilities = _keep_only(probabilities, likely[order[:size]])
+    cumulative = probabilities.cumsum(-1)
+    return int(torch.searchsorted(cumulative, draw * cumulative[-1], right=True))
 
 
-def _only(probabilities: Tensor, ids: Tensor) -> Tensor:
+def _keep_only(probabilities: Tensor, ids: Tensor) -> Tensor:
     return torch.zeros_like(probabilities).index_copy(0, ids, probabilities[ids])
 
 
@@ -70,20 +70,20 @@ def generate(
     Raises:
         MinlmError: no prompt, a token the model does not have, a setting out of range, or weights that are not finite.
     """
-    text = [int(token) for token in prompt_ids]
-    check_request(text, model.config["vocab_size"], max_new_tokens, temperature, top_p, top_k, seed)
+    ids = [int(token) for token in prompt_ids]
+    check_request(ids, model.config["vocab_size"], max_new_tokens, temperature, top_p, top_k, seed)
     device, context_length = model.lm_head.weight.device, model.config["context_length"]
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     draws = torch.rand(max_new_tokens, generator=generator)  # on the CPU: the same on every device
-    cache, unread = KeyValueCache(len(model.layers)), text[-context_length:]
+    cache, pending = KeyValueCache(len(model.layers)), ids[-context_length:]
     for draw in draws:
-        if cache.length + len(unread) > context_length:
-            cache, unread = KeyValueCache(len(model.layers)), text[-(context_length // 2) - 1 :]
-        states = model.hidden_states(torch.tensor([unread], device=device), cache)
+        if cache.length + len(pending) > context_length:
+            cache, pending = KeyValueCache(len(model.layers)), ids[-(context_length // 2) - 1 :]
+        states = model.hidden_states(torch.tensor([pending], device=device), cache)
         logits = check_logits(model.lm_head(states[0, -1]), model)
         token = sample_token(logits, draw, temperature, top_p, top_k)
         if token == stop_token:
             break
-        text.append(token)
-        unread = [token]
-    return torch.tensor(text, dtype=torch.int64)
+        ids.append(token)
+        pending = [token]
+    return torch.tensor(ids, dtype=torch.int64)

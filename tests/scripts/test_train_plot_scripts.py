@@ -198,7 +198,7 @@ def test_a_disk_that_runs_full_while_saving(folder, capfd, flags):
         (["--rope_theta", "0"], 2, "--rope_theta: must be a number ≥ 1 and ≤ 1e+12, not '0'"),
         (["--max_grad_norm", "0"], 2, "--max_grad_norm: must be a number ≥ 1e-06 and ≤ 1e+30, not '0'"),
         (["--lr_max", "nan"], 2, "--lr_max: must be a number ≥ 1e-12 and ≤ 100, not 'nan'"),
-        (["--state_dir", "train.npy"], 1, "cannot keep the state of the run in train.npy/"),
+        (["--state_dir", "train.npy"], 1, "cannot save the state of the run in train.npy/"),
     ],
 )
 def test_values_that_cannot_work(folder, capfd, flags, status, message):
