@@ -1,23 +1,12 @@
+# From text to a language model, configured by config.yaml. docs/architecture.md has a picture of the rules.
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-min_version("9.0")
-
-
-configfile: "config.yaml"
+min_version("9.20")
 
 
 report: "workflow/report/workflow.rst"
-
-
-# On a cluster these run where snakemake was started: they need the internet, or take no time.
-localrules:
-    all,
-    catalog,
-    download_tinystories,
-    fetch_book,
-    link,
-    selection,
 
 
 include: "workflow/rules/common.smk"
@@ -34,10 +23,20 @@ rule all:
     input:
         "results/samples.txt",
         "results/evaluation.json",
-        expand(PLOTS.values(), run=MAIN),
+        expand(PLOTS.values(), run_dir=MAIN),
         PAGES.values(),
         "results/corpus.csv",
         "results/corpus.png",
+
+
+# On a cluster, these rules run on the machine of the `snakemake` call: they need the internet or take no time.
+localrules:
+    all,
+    catalog,
+    download_tinystories,
+    fetch_book,
+    link,
+    selection,
 
 
 onstart:
@@ -45,3 +44,12 @@ onstart:
         lock_folder()
     except MinlmError as error:
         raise WorkflowError(str(error)) from None
+
+
+# Snakemake has noted which trainings are finished, so the trainers' own records are no longer needed.
+onsuccess:
+    forget(finished_models(workflow.dag))
+
+
+onerror:
+    forget(finished_models(workflow.dag))

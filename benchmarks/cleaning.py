@@ -9,9 +9,9 @@ import argparse
 import re
 from pathlib import Path
 
-from minlm.corpus.cleaning import clean_book, normalize_spaces
-from minlm.corpus.gutenberg import decode
-from minlm.corpus.wrapping import LICENSE, cut_header_and_footer
+from minlm.corpus.gutenberg.boilerplate import LICENSE, cut_header_and_footer
+from minlm.corpus.gutenberg.books import decode
+from minlm.corpus.gutenberg.cleaning import clean_book, normalize_spaces
 
 SUSPICIOUS = re.compile(rf"{LICENSE.pattern}|gutenberg|transcriber|copyright|\be-?(?:text|book)\b", re.I)
 

@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from minlm.corpus.documents import SEPARATOR
-from minlm.corpus.sample import sample_chapters
+from minlm.corpus.bible import sample_chapters
+from minlm.documents import SEPARATOR
 
 
 def main() -> None:

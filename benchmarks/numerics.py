@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from minlm.training.settings import TrainingSettings
+from minlm.training.tokens import open_tokens
+from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM, cross_entropy_loss
-from minlm.transformer.batching import open_tokens
-from minlm.transformer.settings import TrainingSettings
-from minlm.transformer.trainer import Trainer
 
 MODEL = {"context_length": 96, "d_model": 192, "num_layers": 2, "num_heads": 4, "d_ff": 512}
 WAYS = {
@@ -40,7 +40,7 @@ def losses(tokens: np.ndarray, vocab_size: int, steps: int, plain: bool = False,
     trainer.settings.seed = seed  # of the batches alone: the model has its weights
     for _ in range(steps):
         trainer.train_step()
-    return [loss.item() for loss, _ in trainer.unseen]
+    return [loss.item() for loss, _ in trainer.unread]
 
 
 class _PlainLoss(torch.nn.Module):

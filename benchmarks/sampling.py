@@ -15,10 +15,10 @@ from collections.abc import Callable
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from minlm.transformer import TransformerLM
-from minlm.transformer.llama import llama_config, llama_weights
-from minlm.transformer.loading import prepare_for_generation
-from minlm.transformer.sampling import Request, generate_batch
+from minlm.export.llama import llama_config, llama_weights
+from minlm.fast.transformer import TransformerLM
+from minlm.generation.batched import Request, generate_batch
+from minlm.generation.load import prepare_for_generation
 
 TEMPERATURE, TOP_P = 0.8, 0.9
 SHAPE = {"vocab_size": 10000, "context_length": 256, "d_model": 512, "num_layers": 4, "num_heads": 16, "d_ff": 1344}

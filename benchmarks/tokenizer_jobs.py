@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from minlm.tokenization.backends import Options
-from minlm.tokenization.bpe import BPETokenizer
-from minlm.tokenization.encode_file import encode_files
-from minlm.tokenization.huggingface import write_tokenizer_json
+from minlm.bulk.encode_files import encode_files
+from minlm.bulk.options import Options
+from minlm.bulk.train_tokenizer import train_tokenizer
+from minlm.export.tokenizer_json import write_tokenizer_json
+from minlm.tokenization import BPETokenizer
 from minlm.tokenization.pretokenize import GPT2_PATTERN
-from minlm.tokenization.train import train_tokenizer
 
 VOCAB_SIZE = 10_000
 SEPARATOR = "<|endoftext|>"
@@ -37,7 +37,7 @@ FIRST_TEXT = """
 import sys
 from numba.core import entrypoints
 entrypoints._already_initialized = True
-from minlm.tokenization.bpe import BPETokenizer
+from minlm.tokenization import BPETokenizer
 print(len(BPETokenizer.from_files(sys.argv[1], sys.argv[2], ["<|endoftext|>"]).encode("one short text")))
 """
 TAKE_TURNS = """

@@ -26,11 +26,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minlm.transformer import TransformerLM
-from minlm.transformer.batching import batch_at, open_tokens
-from minlm.transformer.device import autocast, keep_freed_memory, resolve_dtype
-from minlm.transformer.settings import TrainingSettings
-from minlm.transformer.trainer import Trainer
+from minlm.fast.memory import keep_freed_memory
+from minlm.fast.transformer import TransformerLM
+from minlm.fast.transformer.compiling import training_flops_per_token
+from minlm.training.device import autocast, resolve_dtype
+from minlm.training.settings import TrainingSettings
+from minlm.training.tokens import open_tokens
+from minlm.training.trainer import Trainer
+from minlm.transformer.data import batch_at
 
 SHAPES: dict[str, dict[str, int]] = {
     "reference": {
@@ -157,8 +160,8 @@ def minlm_step(name: str, shape: dict[str, int], batch: int, device: torch.devic
 
     def step() -> Tensor:
         trainer.train_step()
-        if len(trainer.unseen) == 10:
-            trainer.look()
+        if len(trainer.unread) == 10:
+            trainer.read_losses()
         return trainer.model.lm_head.weight
 
     return step
@@ -245,7 +248,7 @@ def measure(names: list[str], options: argparse.Namespace, path: Path) -> list[s
         contestant.connection.send(0)
         contestant.process.join()
 
-    per_step, per_token = batch * shape["context_length"], TransformerLM(**shape).flops_per_token()
+    per_step, per_token = batch * shape["context_length"], training_flops_per_token(TransformerLM(**shape))
     rate = 2 * MATMUL**3 / statistics.median(contestants[-1].seconds)
     lines = [
         f"{options.shape}: {shape}, batch {batch}, {options.device}, {options.threads} thread(s), "

@@ -5,8 +5,8 @@ python examples/generate.py "In those days" "And the king"
 
 import argparse
 
+from minlm.generation.load import load_with_tokenizer
 from minlm.transformer import generate
-from minlm.transformer.loading import load_with_tokenizer
 
 parser = argparse.ArgumentParser(description="Continue prompts with results/model.pt, each three times.")
 parser.add_argument("prompts", nargs="+")

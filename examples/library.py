@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minlm.corpus.sample import write_sample
+from minlm.corpus.bible import write_sample
 from minlm.tokenization import BPETokenizer
 from minlm.transformer import (
     AdamW,

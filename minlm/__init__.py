@@ -1,1 +1,1 @@
-"""minlm: from nothing to text written by a language model you trained yourself."""
+"""minlm: from raw text to a small language model that writes, trained by you."""

@@ -1,8 +1,20 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""Errors that a user can fix."""
 
 
 class MinlmError(Exception):
-    """Something a user can fix. The message names what is wrong, where, and what to do.
+    """An error that a user can fix. The message names what is wrong, where, and what to do.
 
-    Programs print it as one line and exit with status 1; there is no traceback.
+    Programs print the message on one line, without a traceback, and exit with status 1.
     """
+
+
+class DamagedFileError(MinlmError):
+    """A file is damaged, or is not of the expected kind.
+
+    Attributes:
+        reason: the cause in a few words; the message contains it too.
+    """
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason

@@ -1,6 +1,8 @@
-"""What long work shows: a bar at a terminal, a plain line now and then everywhere else.
+"""Messages and progress of long work: a bar at a terminal, otherwise a plain line every few seconds.
 
-All messages go through the logger `minlm`. `configure()` sends them to stderr and, when asked, to a log file.
+All messages go through the logger `minlm`. `configure()` sends them to the console and, on request, to a log file.
+The console is stderr. In a job of the workflow, stderr goes to the job's log file, so the console is stdin there (see
+`JOB_FUNCTION` in minlm/pipeline/rules.py).
 """
 
 import logging
@@ -16,39 +18,51 @@ log = logging.getLogger("minlm")
 
 SECONDS_BETWEEN_LINES = 10.0
 
+_console: IO[str] | None = None  # None: stderr
+
 
 def configure(log_file: str | Path | None = None) -> None:
-    """Send messages to stderr and, if given, to `log_file` (its folder is created, an old log is replaced).
+    """Send messages to the console and, if given, to `log_file`. Creates its folder and replaces an existing log.
 
-    Of several processes that work together (`torchrun`, `srun`) only the first one has more to say than errors.
+    Of the processes of one `torchrun` or `srun`, only the first reports more than errors.
     """
+    global _console
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
     is_first = int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", 0))) == 0
     log.setLevel(logging.INFO if is_first else logging.ERROR)
     log.propagate = False
-    terminal = _Terminal(sys.stderr)
+    in_job = "MINLM_JOB" in os.environ
+    _console = os.fdopen(0, "w", buffering=1, errors="backslashreplace", closefd=False) if in_job else None
+    terminal = _Terminal(console())
     terminal.setFormatter(logging.Formatter("%(message)s"))
-    if terminal.has_bars:  # they show the progress
+    if terminal.has_bars:  # the bars show progress, so the lines about it go to the log file only
         terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
     log.addHandler(terminal)
-    if log_file is not None and is_first:
+    if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log_file, mode="w", encoding="utf-8")
+        if is_first and not in_job:
+            Path(log_file).write_bytes(b"")
+        file = logging.FileHandler(log_file, mode="a", encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         log.addHandler(file)
 
 
+def console() -> IO[str]:
+    """The stream for messages and bars."""
+    return _console or sys.stderr
+
+
 def _tqdm() -> Any:
-    """The class of bars; importing it takes 0.05 s, which work without a terminal need not wait for."""
+    """The class tqdm. Its import takes 0.05 s, so it waits until a bar is shown."""
     from tqdm import tqdm
 
     return tqdm
 
 
 class _Terminal(logging.StreamHandler):
-    """Writes messages above a bar that is being drawn, not into it."""
+    """Writes messages above a progress bar, not into it."""
 
     def __init__(self, stream: IO[str]):
         super().__init__(stream)
@@ -60,13 +74,13 @@ class _Terminal(logging.StreamHandler):
 
 
 class Progress:
-    """Progress of one piece of work.
+    """The progress of one task.
 
     Args:
-        total: how much work there is, in `unit`s; 0 if that is not known (yet).
-        label: what is being done, for example "tokenizing train.txt".
-        unit: "B" for bytes (shown as MB), otherwise a plain word such as "merges" or "steps".
-        initial: work done by an earlier, interrupted run.
+        total: the amount of work in `unit`s; 0 if unknown.
+        label: the task, for example "tokenizing train.txt".
+        unit: "B" for bytes (shown as MB), otherwise a word such as "merges" or "steps".
+        initial: the amount done by an earlier, interrupted run.
     """
 
     def __init__(self, total: int, label: str, unit: str, initial: int = 0):
@@ -74,20 +88,20 @@ class Progress:
         self.done = self.initial = initial
         self.started = self.last_line = time.monotonic()
         self.bar: Any = None
-        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+        if console().isatty() and log.isEnabledFor(logging.INFO):
             self.bar = _tqdm()(
                 total=total or None, initial=initial, desc=label, unit=unit if unit == "B" else f" {unit}",
-                unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True,
+                unit_scale=unit == "B", mininterval=0.1, leave=False, dynamic_ncols=True, file=console(),
             )  # fmt: skip
 
-    def expect(self, total: int) -> None:
-        """Now it is known how much work there is."""
+    def set_total(self, total: int) -> None:
+        """Set the amount of work when it becomes known."""
         self.total = total
         if self.bar is not None:
             self.bar.total = total
 
     def update(self, amount: int, note: str = "") -> None:
-        """Report `amount` more work done; `note` (for example the loss) is shown behind it."""
+        """Report that `amount` more is done. `note`, for example the loss, is shown after the progress."""
         self.done += amount
         if self.bar is not None:
             if note:

@@ -16,7 +16,7 @@ CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 
 
 def name_and_version(requirement: str) -> tuple[str, str]:
-    name, version = re.fullmatch(r"([\w.-]+?)\s*((?:>=|==).*)?", requirement).groups()
+    name, version = re.fullmatch(r"([\w.-]+?)(?:\[\w+\])?\s*((?:>=|==).*)?", requirement).groups()
     return name.lower().replace("_", "-"), version
 
 
@@ -28,6 +28,18 @@ def test_conda_environment_is_in_step():
     wanted = dict(map(name_and_version, PROJECT["dependencies"])) | {"python": PROJECT["requires-python"]}
     del wanted["snakemake"]  # runs the rules, is not run by them
     assert stated == wanted
+
+
+def test_the_snakefile_asks_for_the_same_snakemake():
+    version = dict(map(name_and_version, PROJECT["dependencies"]))["snakemake"]
+    assert f'min_version("{version.removeprefix(">=")}")' in (ROOT / "Snakefile").read_text()
+
+
+def test_every_requirement_states_a_lower_bound():
+    """`make test-oldest` tries them; without one it would install a first release of long ago."""
+    extras = PROJECT["optional-dependencies"]
+    for name in ("test", "viz", "slurm"):
+        assert [line for line in extras[name] if name_and_version(line)[1] is None] == []
 
 
 def test_constraints_pin_every_direct_dependency_within_its_range():
@@ -60,6 +72,6 @@ def test_imports_are_declared_and_declarations_are_used():
 
 
 def test_what_every_snakemake_call_imports_is_light():
-    code = "import sys, minlm.config, minlm.workflow; print(*sys.modules)"
+    code = "import sys, minlm.pipeline.config, minlm.pipeline.rules; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "numpy", "pandas", "matplotlib", "regex", "requests"} & set(loaded)

@@ -1,7 +1,7 @@
-"""Mixing two corpora: a given share of the words from ancient books, evenly along the whole file.
+"""Mixing two corpora, so that a given share of the words comes from ancient books everywhere in the file.
 
-Two streaming passes: the first notes where each document lies and how many words it has, the second copies
-documents in their new order. What is held in memory is three numbers per document, never the text.
+There are two streaming passes. The first records the position and the number of words of each document; the second
+copies the documents in their new order. Memory holds three numbers per document, never the text.
 """
 
 import functools
@@ -15,15 +15,15 @@ from typing import IO, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from minlm.corpus.documents import BLOCK_BYTES, SEPARATOR, read_blocks
+from minlm.atomic import atomic_write
+from minlm.documents import BLOCK_BYTES, SEPARATOR, read_blocks
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import Progress, log
 
 TRAIN_FRACTION = 0.95  # of target_total_words; the rest is validation
-CUT_ABOVE = 0.001  # a last document is cut to size if leaving it out would miss more than this part of the words
+CUT_ABOVE = 0.001  # the last document is cut to size if more than this fraction of the words is missing without it
 
-_AROUND = b"\r\n"
+_LINE_ENDS = b"\r\n"
 _END = f"\n{SEPARATOR}\n".encode()
 
 IntArray = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass
 class Spans:
-    """Documents of a file: int64 arrays with one entry each. `words` counts matches of `\\b\\w+\\b`."""
+    """Positions of documents in a file. The arrays are int64, shape (documents,); words are matches of `\\b\\w+\\b`."""
 
     path: Path
     offset: IntArray
@@ -40,17 +40,17 @@ class Spans:
 
     @property
     def total_words(self) -> int:
-        """Words of all documents together."""
+        """The words of all documents."""
         return int(self.words.sum())
 
     def take(self, index: IntArray) -> "Spans":
-        """The documents at `index`, which may name one several times."""
+        """The documents at these indices, which may repeat."""
         return Spans(self.path, self.offset[index], self.length[index], self.words[index])
 
 
 @dataclass
 class Mixture:
-    """What a mixed file holds, per source: words, and how often the source was read (1.5: half of it twice)."""
+    """The contents of a mixed file: the words of each source, and its passes (1.5: half of it is used twice)."""
 
     documents: int
     base_words: int
@@ -60,7 +60,7 @@ class Mixture:
 
     @property
     def share(self) -> float:
-        """The fraction of words that are from ancient books."""
+        """The fraction of the words that comes from ancient books."""
         return self.ancient_words / (self.base_words + self.ancient_words)
 
 
@@ -75,13 +75,23 @@ def mix_corpora(
 ) -> dict[str, Mixture]:
     """Mix (train, valid) of a base corpus with (train, valid) of the ancient books.
 
-    `target_total_words` is the size of the result, 95 % of it training text. Without it each file is as large as
-    its sources together; with share 0 or 1 just as large as the one source used. With share 0 and no target,
-    the base is copied as it is, and the result is empty. To `record` goes, as JSON, what each source gave:
-    `{"train": {"data/tinystories/train.txt": {"words": …, "passes": …}, …}, "valid": …}`.
+    Args:
+        base: train and valid file of the base corpus.
+        ancients: train and valid file of the ancient books; needed unless `share` is 0.
+        outputs: train and valid file to write.
+        share: fraction of the words to take from ancient books.
+        target_total_words: words of both outputs together, 95 % of them for training. None: each output has as many
+            words as its sources together.
+        seed: another seed chooses other documents where not all are used.
+        record: JSON file to write, with the contribution of each source:
+            `{"train": {"data/tinystories/train.txt": {"words": …, "passes": …}, …}, "valid": …}`.
+
+    Returns:
+        The contents of each file, `{"train": …, "valid": …}`. With share 0 and no target the base is only copied, and
+        the result is empty.
 
     Raises:
-        MinlmError: a needed source has no words, or is not UTF-8.
+        MinlmError: an argument is out of range, or a source that is needed has no words or is not UTF-8.
     """
     if not 0 <= share <= 1:
         raise MinlmError(f"share must be between 0 and 1, not {share}")
@@ -95,27 +105,29 @@ def mix_corpora(
     if target_total_words is not None:
         train_words = round(target_total_words * TRAIN_FRACTION)
         targets = [train_words, target_total_words - train_words]
-    mixtures, given = {}, {}
+    mixtures, contributions = {}, {}
     for i, split in enumerate(("train", "valid")):
         if share == 0 and target_total_words is None:
             copy_corpus(base[i], outputs[i])
             continue
         sources = (base[i], ancients[i] if ancients else None)
-        mixtures[split] = made = mix_files(*sources, outputs[i], share, targets[i], seed)
-        words_and_passes = ((made.base_words, made.base_passes), (made.ancient_words, made.ancient_passes))
-        given[split] = {
+        mixture = mixtures[split] = mix_files(*sources, outputs[i], share, targets[i], seed)
+        words_and_passes = (
+            (mixture.base_words, mixture.base_passes), (mixture.ancient_words, mixture.ancient_passes)
+        )  # fmt: skip
+        contributions[split] = {
             str(path): {"words": words, "passes": passes}
             for path, (words, passes) in zip(sources, words_and_passes, strict=True)
             if path is not None
         }
     if record is not None:
         with atomic_write(record) as out:
-            json.dump(given, out, indent=1)
+            json.dump(contributions, out, indent=1)
     return mixtures
 
 
 def copy_corpus(source: str | Path, output: str | Path) -> None:
-    """Copy a corpus byte for byte (but for a byte order mark), checking that it is UTF-8 and holds text."""
+    """Copy a corpus byte for byte, except for a byte order mark, and check that it is UTF-8 and has text."""
     has_text = False
     with (
         open(source, "rb") as file,
@@ -127,18 +139,18 @@ def copy_corpus(source: str | Path, output: str | Path) -> None:
             out.write(block)
             progress.update(len(block))
         if not has_text:
-            raise MinlmError(f"{source} holds no text; delete it and make it again")
+            raise MinlmError(f"{source} contains no text; delete it and make it again")
 
 
 def mix_files(
     base: str | Path, ancients: str | Path | None, output: str | Path, share: float, target: int | None, seed: int
 ) -> Mixture:
-    """Write one mixed file of `target` words (None: all there are); see `mix_corpora`."""
+    """Write one mixed file of `target` words (None: as many as the sources have). See `mix_corpora`."""
     sources: list[Spans] = []
     for path, part in ((base, 1 - share), (ancients, share)):
         sources.append(scan(path) if path is not None and part > 0 else Spans(Path(), *np.empty((3, 0), np.int64)))
         if part > 0 and sources[-1].total_words == 0:
-            raise MinlmError(f"{path} holds no words, but is to give {part:.0%} of the text")
+            raise MinlmError(f"{path} contains no words, but should provide {part:.0%} of the text")
     total = sum(source.total_words for source in sources) if target is None else target
     ancient_words = round(total * share)
     rng = np.random.default_rng(seed)
@@ -149,21 +161,21 @@ def mix_files(
     mixture = Mixture(sum(len(taken.words) for taken in chosen), *words, *passes)
     log.info(
         f"{output}: {mixture.documents:,} documents, {sum(words):,} words, {mixture.share:.1%} ancient; "
-        f"read {passes[0]:.2f} times the base, {passes[1]:.2f} times the ancient books"
+        f"passes: {passes[0]:.2f} over the base, {passes[1]:.2f} over the ancient books"
     )
     return mixture
 
 
 def scan(path: str | Path) -> Spans:
-    """First pass: where the documents of a corpus file lie, and their words. Those without a word are left out."""
+    """First pass: find the documents of a corpus file and count their words. Documents without words are skipped."""
     separator = SEPARATOR.encode()
     found = [np.empty((3, 0), np.int64)]  # per block: offset, length and words of the documents that end in it
-    begin, words_so_far, position = -1, 0, 0  # of the document that the last block left open
+    begin, words_so_far, position = -1, 0, 0  # begin and words of the document that is still open; end of the block
     with open(path, "rb") as file, Progress(Path(path).stat().st_size, f"scanning {path}", "B") as progress:
         for position, block in read_blocks(file, path):
             begin = position if begin < 0 else begin
             size = np.fromiter(map(len, block.split(separator)), np.int64)  # of the texts between separators
-            last = np.cumsum(size + len(separator)) - len(separator)  # in this block, of each document's text
+            last = np.cumsum(size + len(separator)) - len(separator)  # end of each document's text in this block
             first = last - size
             before_first, before_last = _count_before(mark_words(block), np.stack([first, last]))
             words = before_last - before_first
@@ -180,9 +192,9 @@ def scan(path: str | Path) -> Spans:
 
 
 def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
-    """Documents with `words` words together: whole passes over the source, then a random part of it.
+    """Choose documents with `words` words in total: all documents as often as needed, then some at random.
 
-    Each part keeps the order of the file. The last document is cut where the words are reached.
+    Each pass keeps the order of the file. The last document is cut to reach the number of words.
     """
     if words == 0:
         return source.take(np.empty(0, np.int64))
@@ -204,17 +216,17 @@ def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
 
 
 def mark_words(block: bytes) -> npt.NDArray[np.bool_]:
-    r"""For each byte of UTF-8 text: whether a word (`\b\w+\b`) begins there.
+    r"""Mark the bytes of UTF-8 text at which a word (`\b\w+\b`) begins. Returns an array of shape (bytes,).
 
-    Each byte becomes 1 (part of a word) or 0; words begin where 1 follows 0. That is ten times faster than a
-    regular expression over the text.
+    Each byte becomes 1 (part of a word) or 0; a word begins where 1 follows 0. This is ten times faster than a
+    regular expression.
     """
-    is_word = np.frombuffer(bytearray(block).translate(_IS_ASCII_WORD), np.uint8)  # writable, as bytes are not
+    is_word = np.frombuffer(bytearray(block).translate(_IS_ASCII_WORD), np.uint8)  # a bytearray, to be writable
     if not block.isascii():
         data = np.frombuffer(block, np.uint8)
         first = np.flatnonzero(data >= 0xC0)  # first bytes of characters beyond ASCII
-        more = 1 + (data[first] >= 0xE0).astype(np.int32) + (data[first] >= 0xF0)  # how many bytes follow each
-        code = data[first] & (0x3F >> more)  # int32: the bits of the code point, six per following byte
+        more = 1 + (data[first] >= 0xE0).astype(np.int32) + (data[first] >= 0xF0)  # number of bytes after each
+        code = data[first] & (0x3F >> more)  # int32: the code point, to which each following byte adds six bits
         parts = [(has := more >= k, first[has] + k) for k in (1, 2, 3)]
         for has, offset in parts:
             code[has] = code[has] << 6 | (data[offset] & 0x3F)
@@ -227,8 +239,8 @@ def mark_words(block: bytes) -> npt.NDArray[np.bool_]:
 
 
 def _count_before(marks: npt.NDArray[np.bool_], offsets: IntArray) -> IntArray:
-    """How many of `marks` lie before each of `offsets`: 64 marks are one integer whose bits are counted at once."""
-    bits = np.zeros(len(marks) // 64 * 8 + 8, np.uint8)  # up to and with the integer of offset len(marks)
+    """Count the marks before each offset. 64 marks form one integer, whose bits are counted in one operation."""
+    bits = np.zeros(len(marks) // 64 * 8 + 8, np.uint8)  # includes the integer of offset len(marks)
     packed = np.packbits(marks, bitorder="little")
     bits[: len(packed)] = packed
     integers = bits.view("<u8")
@@ -242,12 +254,12 @@ _IS_ASCII_WORD = bytes(chr(byte).isalnum() or chr(byte) == "_" for byte in range
 
 @functools.cache
 def _is_word() -> npt.NDArray[np.uint8]:
-    r"""For each Unicode code point: 1 if `\w` matches it. shape (0x110000,)."""
+    r"""1 for each Unicode code point that `\w` matches, otherwise 0. Shape (0x110000,)."""
     return np.array([chr(code).isalnum() or chr(code) == "_" for code in range(0x110000)], np.uint8)
 
 
 def _bytes_of_words(document: Spans, words: int) -> int:
-    """Length in bytes of the first `words` words of a document that has more of them."""
+    """The length in bytes of the first `words` words of a document, which must have more words."""
     with open(document.path, "rb") as file:
         file.seek(int(document.offset[0]))
         for offset, block in read_blocks(file, document.path):
@@ -259,7 +271,7 @@ def _bytes_of_words(document: Spans, words: int) -> int:
 
 
 def _write_interleaved(sources: list[Spans], output: str | Path) -> None:
-    """Second pass: copy all documents so that every stretch of the file has its share of each source.
+    """Second pass: copy all documents so that each part of the file has its share of each source.
 
     A document whose middle is at 30 % of its source's words goes to 30 % of the output.
     """
@@ -276,7 +288,7 @@ def _write_interleaved(sources: list[Spans], output: str | Path) -> None:
         files = [
             stack.enter_context(open(s.path, "rb", BLOCK_BYTES)) if len(s.words) else io.BytesIO() for s in sources
         ]
-        for first in range(0, len(order), 1 << 16):  # a few documents at a time: lists take more memory than arrays
+        for first in range(0, len(order), 1 << 16):  # in slices, because lists take more memory than arrays
             part = slice(first, first + (1 << 16))
             for k, start, size in zip(which[part].tolist(), offset[part].tolist(), length[part].tolist(), strict=True):
                 _copy_document(files[k], start, size, out)
@@ -284,12 +296,12 @@ def _write_interleaved(sources: list[Spans], output: str | Path) -> None:
 
 
 def _copy_document(file: BinaryIO, start: int, size: int, out: IO[bytes]) -> None:
-    """Copy `size` bytes from `start`, without blank space around them, and the separator line."""
+    """Copy `size` bytes from `start`, without line ends around them, and write the separator line."""
     file.seek(start)
     if size <= BLOCK_BYTES:
-        out.write(file.read(size).strip(_AROUND) + _END)
+        out.write(file.read(size).strip(_LINE_ENDS) + _END)
         return
-    out.write(file.read(BLOCK_BYTES).lstrip(_AROUND))
+    out.write(file.read(BLOCK_BYTES).lstrip(_LINE_ENDS))
     for left in range(size - BLOCK_BYTES, 0, -BLOCK_BYTES):
         piece = file.read(min(left, BLOCK_BYTES))
         out.write(piece.rstrip() if left <= BLOCK_BYTES else piece)

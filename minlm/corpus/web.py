@@ -1,29 +1,36 @@
-"""Polite and patient HTTP: who we are, retries with bounds, and a pause between any two requests."""
+"""HTTP requests that identify themselves, keep a minimum interval, and are retried within limits."""
 
-import fcntl
 import importlib.metadata
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, MaxRetryError, NewConnectionError
 from urllib3.util.retry import Retry
 
 from minlm.errors import MinlmError
+from minlm.locks import open_locked
 from minlm.progress import log
 
 USER_AGENT = (
     f"minlm/{importlib.metadata.version('minlm')} (trains small language models; reads each file once) python-requests"
 )
-TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two pieces of an answer
+TIMEOUT = (10.0, 60.0)  # seconds: to connect, and between two reads of an answer
 RETRIES = 6
-BACKOFF_SECONDS = 1.0  # doubled with each retry: 0, 2, 4, 8, 16, 32
+BACKOFF_SECONDS = 1.0  # the waits before the retries are 0, 2, 4, 8, 16 and 32 times this
 LONGEST_RETRY_AFTER = 120.0
-ODD_ANSWERS = 3  # how often to ask as long as answers come whole, but with something else in them than they should
+MAX_REDIRECTS = 10
+MAX_BYTES = 16_000_000  # of an answer held in memory, decompressed; a catalog page has 0.1 MB
+READ_BYTES = 1 << 16  # per read; a broken connection loses at most this much of the data received
+UNEXPECTED_ANSWERS = 3  # requests of one address that gives complete answers with unexpected content
+PACE_FILE = ".last_request"  # beside the catalog and the selection
+
+Parsed = TypeVar("Parsed")
 
 BROKEN_OFF = (
     requests.exceptions.ChunkedEncodingError,
@@ -33,48 +40,54 @@ BROKEN_OFF = (
 
 
 class FetchError(MinlmError):
-    """A server gave no usable answer, however often it was asked."""
+    """A server gave no usable answer, retries included."""
 
 
 class UnreachableError(MinlmError):
-    """No connection to the server at all: the network, not this address, is at fault."""
+    """No connection to the server: the cause is the network, not this one address."""
+
+
+class UnexpectedAnswer(ValueError):
+    """The content of an answer is not what was requested."""
+
+
+@dataclass
+class Answer:
+    """A complete answer. `content` is its body, decompressed."""
+
+    url: str
+    headers: Mapping[str, str]
+    content: bytes
 
 
 class Pace:
-    """At most one request per `delay` seconds, in all processes that name the same file together.
+    """Allows one request per `delay` seconds, over all processes that use the same file.
 
     Args:
-        path: a small file that holds the time of the last request; None paces this process alone.
-        delay: seconds from one request to the next.
+        delay: seconds between two requests.
+        path: a file that holds the time of the last request.
     """
 
-    def __init__(self, delay: float, path: str | Path | None = None):
-        self.delay = delay
-        self.path = Path(path) if path is not None else None
-        self.last = 0.0
+    def __init__(self, delay: float, path: str | Path):
+        self.delay, self.path = delay, Path(path)
 
     def wait(self) -> None:
-        """Return when the next request may be sent."""
-        if self.path is None:
-            self.last = self._sleep_after(self.last)
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # the others queue here while one sleeps
+        """Wait until the next request may be sent."""
+        with open_locked(self.path, "a+") as file:  # other processes wait here
             file.seek(0)
-            now = self._sleep_after(float(file.read() or 0))
+            try:
+                last = float(file.read(100))
+            except ValueError:  # empty, or damaged
+                last = 0.0
+            passed = time.time() - last
+            if 0 <= passed < self.delay:  # negative: the clock was set back
+                time.sleep(self.delay - passed)
             file.truncate(0)
-            file.write(repr(now))
-
-    def _sleep_after(self, last: float) -> float:
-        passed = time.time() - last
-        if 0 <= passed < self.delay:  # negative: the clock was set back
-            time.sleep(self.delay - passed)
-        return time.time()
+            file.write(repr(time.time()))
 
 
 def make_session(pace: Pace | None = None) -> requests.Session:
-    """A session that retries 429, 5xx, resets and timeouts, and waits for `pace` before each request it sends."""
+    """Make a session that retries after 429, 5xx, resets and timeouts, and waits for `pace` before each request."""
     wait = pace.wait if pace is not None else lambda: None
     retry = _PacedRetry(
         total=RETRIES,
@@ -85,26 +98,24 @@ def make_session(pace: Pace | None = None) -> requests.Session:
     )
     retry.wait = wait
     session = requests.Session()
-    session.headers["User-Agent"] = USER_AGENT
+    session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip, deflate"})
+    session.max_redirects = MAX_REDIRECTS
     for scheme in ("http://", "https://"):
         session.mount(scheme, _PacedAdapter(wait, max_retries=retry))
     return session
 
 
-def get(session: requests.Session, url: str, **options: Any) -> requests.Response:
-    """GET one answer of status 2xx or 416 (a range behind the end); with `stream=True` its body is still to be read.
+def get(session: requests.Session, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    """GET an answer with status 2xx or 416 (range not satisfiable). Read its body with `read_body`.
 
     Raises:
         UnreachableError: no connection could be made.
-        FetchError: no answer, or one of another status, that outlasted the retries.
-        One of BROKEN_OFF: the body broke off, which is the caller's to retry.
+        FetchError: no answer, or one with another status, retries included.
     """
     try:
-        response = session.get(url, timeout=TIMEOUT, **options)
-    except requests.exceptions.RequestException as error:
+        response = session.get(url, timeout=TIMEOUT, stream=True, headers=headers)
+    except (requests.exceptions.RequestException, HTTPError, ValueError) as error:  # ValueError: from odd redirects
         cause = error.args[0] if error.args else error
-        if isinstance(error, BROKEN_OFF) and not isinstance(cause, MaxRetryError):
-            raise  # the body broke off
         reason = cause.reason if isinstance(cause, MaxRetryError) else error
         if isinstance(reason, (NewConnectionError, ConnectTimeoutError)):
             raise UnreachableError(
@@ -113,43 +124,88 @@ def get(session: requests.Session, url: str, **options: Any) -> requests.Respons
         raise FetchError(f"{url}: no answer ({reason})") from error
     if response.ok or response.status_code == 416:
         return response
+    response.close()
     raise FetchError(f"{url}: the server answers {response.status_code} {response.reason}")
 
 
-def fetch(session: requests.Session, url: str) -> requests.Response:
-    """GET one answer with its whole body in memory; a body that breaks off is asked for again.
+def read_body(response: requests.Response) -> Iterator[bytes]:
+    """Yield the body of an answer, decompressed, in pieces of about `READ_BYTES` at most.
 
     Raises:
-        UnreachableError, FetchError: as in `get`.
+        FetchError: the body has a compression that was not requested, or cannot be decompressed.
+        One of BROKEN_OFF: the connection broke; the caller may retry.
+    """
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):  # several, or one that expands without limit
+        raise FetchError(f"{response.url}: the server sent it compressed as {encoding!r}, which was not requested")
+    try:
+        yield from response.iter_content(READ_BYTES)
+    except BROKEN_OFF:
+        raise
+    except requests.exceptions.RequestException as error:
+        raise FetchError(f"{response.url}: the answer cannot be decompressed ({error})") from error
+
+
+def fetch(session: requests.Session, url: str, max_bytes: int = MAX_BYTES) -> Answer:
+    """GET a complete answer. If the connection breaks, the request is repeated.
+
+    Raises:
+        UnreachableError, FetchError: see `get` and `read_body`; or the decompressed body exceeds `max_bytes`.
     """
     for attempt in range(1, RETRIES + 1):
         try:
-            return get(session, url)
+            with get(session, url) as response:
+                body = bytearray()
+                for piece in read_body(response):
+                    body += piece
+                    if len(body) > max_bytes:
+                        raise FetchError(
+                            f"{url}: the answer is longer than {max_bytes / 1e6:,.0f} MB, the limit for it"
+                        )
+                return Answer(url, response.headers, bytes(body))
         except BROKEN_OFF as error:
             if attempt == RETRIES:
                 raise FetchError(f"{url}: {describe_break(error)}, {RETRIES} times in a row") from error
-            log.info(f"{url}: {describe_break(error)}; asking again")
+            log.info(f"{url}: {describe_break(error)}; trying again")
             time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
     raise AssertionError("RETRIES is at least 1")
 
 
-def is_web_page(response: requests.Response, start: bytes) -> bool:
-    """Whether an answer that begins with the bytes `start` is HTML, as a network's log-in page is."""
-    content_type = response.headers.get("Content-Type", "").lower()
+def fetch_parsed(
+    session: requests.Session, url: str, parse: Callable[[Answer], Parsed], max_bytes: int = MAX_BYTES
+) -> Parsed:
+    """GET an answer and parse it. If `parse` raises UnexpectedAnswer, the request is repeated.
+
+    Raises:
+        UnreachableError, FetchError: see `fetch`; or the answer stayed unexpected.
+    """
+    for attempt in range(1, UNEXPECTED_ANSWERS + 1):
+        answer = fetch(session, url, max_bytes)
+        try:
+            return parse(answer)
+        except UnexpectedAnswer as error:
+            if attempt == UNEXPECTED_ANSWERS:
+                raise FetchError(str(error)) from error
+            log.info(f"{error}; trying again")
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError("UNEXPECTED_ANSWERS is at least 1")
+
+
+def is_web_page(headers: Mapping[str, str], start: bytes) -> bool:
+    """Whether an answer whose body begins with `start` is HTML, such as the log-in page of a network."""
+    content_type = headers.get("Content-Type", "").lower()
     return content_type.startswith(("text/html", "application/xhtml")) or start.lstrip().lower().startswith(
         (b"<!doctype html", b"<html")
     )
 
 
 def describe_break(error: Exception) -> str:
-    """What went wrong in the middle of an answer, in a few words."""
-    if isinstance(error, requests.exceptions.Timeout):
-        return "the answer timed out"
-    return "the answer broke off"
+    """Describe one of BROKEN_OFF in a few words."""
+    return "the answer timed out" if isinstance(error, requests.exceptions.Timeout) else "the answer broke off"
 
 
 class _PacedRetry(Retry):
-    """urllib3's retry policy, but no wait is endless and each retry waits its turn like any request."""
+    """The retry policy of urllib3, with a limit for Retry-After. Each retry is paced like any request."""
 
     wait: Callable[[], None]
 
@@ -165,15 +221,20 @@ class _PacedRetry(Retry):
             seconds = None
         return None if seconds is None else min(seconds, LONGEST_RETRY_AFTER)
 
+    def increment(self, *arguments: Any, **options: Any) -> "_PacedRetry":
+        if (response := options.get("response")) is not None:
+            response.close()  # otherwise urllib3 reads the whole body of the failed answer
+        return super().increment(*arguments, **options)
+
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
         status = f"answer {response.status}" if response is not None else "no answer"
-        log.info(f"{status}; trying again ({self.total} tries left)")
+        log.info(f"{status}; trying again ({self.total} retries left)")
         super().sleep(response)
         self.wait()
 
 
 class _PacedAdapter(HTTPAdapter):
-    """Waits before each request; redirects come through here one by one."""
+    """Waits before each request. `send` is called for each redirect too."""
 
     def __init__(self, wait: Callable[[], None], **options: Any):
         self.wait = wait
@@ -181,4 +242,7 @@ class _PacedAdapter(HTTPAdapter):
 
     def send(self, *arguments: Any, **options: Any) -> requests.Response:
         self.wait()
-        return super().send(*arguments, **options)
+        response = super().send(*arguments, **options)
+        if response.is_redirect:
+            response.close()  # otherwise requests reads the whole body of the redirect into memory
+        return response

@@ -1,56 +1,34 @@
-"""Cut the cleaned books into documents for training and validation."""
+"""Cut cleaned books into documents, shuffle them, and hold whole books out for validation."""
 
 import argparse
-import time
-from collections.abc import Sequence
 
 from minlm.progress import log
 from minlm.scripts import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
-    parser = cli.make_parser(
-        "python -m minlm.scripts.build_ancients",
-        "Cut cleaned books into documents, shuffle them, and hold whole books out for validation.",
-        "python -m minlm.scripts.build_ancients --inputs data/ancients/clean/*.txt",
-    )
-    parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="cleaned books")
-    parser.add_argument("--min_words", type=int, default=500, metavar="N", help="fewest words of a document")
-    parser.add_argument("--max_words", type=int, default=1000, metavar="N", help="most words of a document")
-    parser.add_argument("--valid_fraction", type=float, default=0.05, help="fraction of the words held out")
-    parser.add_argument(
-        "--max_failed", type=float, default=0.05, help="fraction of the books that may be empty (not fetched)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the shuffling and of the choice of books held out")
-    parser.add_argument("--output_train", default="data/ancients/train.txt", metavar="FILE", help="text to write")
-    parser.add_argument("--output_valid", default="data/ancients/valid.txt", metavar="FILE", help="text to write")
+    parser = cli.make_parser("python -m minlm.scripts.build_ancients", __doc__, "--inputs data/ancients/clean/*.txt")
+    parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="Cleaned books")
+    cli.add_settings(parser, "ancients", "min_words", "max_words", "valid_fraction", "max_failed")
+    cli.add_setting(parser, "corpus.seed")
+    parser.add_argument("--output_train", default="data/ancients/train.txt", metavar="FILE", help="Text to write")
+    parser.add_argument("--output_valid", default="data/ancients/valid.txt", metavar="FILE", help="Text to write")
     return parser
 
 
-def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.chunk import build_ancients
+@cli.program(build_parser)
+def main(arguments: argparse.Namespace) -> str:
+    from minlm.corpus.gutenberg.chunks import build_ancients
 
-    start = time.perf_counter()
     pieces = build_ancients(
-        arguments.inputs,
-        arguments.output_train,
-        arguments.output_valid,
-        min_words=arguments.min_words,
-        max_words=arguments.max_words,
-        valid_fraction=arguments.valid_fraction,
-        max_failed=arguments.max_failed,
+        arguments.inputs, arguments.output_train, arguments.output_valid, min_words=arguments.min_words,
+        max_words=arguments.max_words, valid_fraction=arguments.valid_fraction, max_failed=arguments.max_failed,
         seed=arguments.seed,
-    )
+    )  # fmt: skip
     for split, output in (("train", arguments.output_train), ("valid", arguments.output_valid)):
         words = sum(piece.words for piece in pieces[split])
         log.info(f"wrote {output}: {len(pieces[split]):,} documents, {words:,} words")
-    log.info(f"took {time.perf_counter() - start:.1f} s")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the program."""
-    cli.run(build_parser(), _work, argv)
+    return f"cut {len(arguments.inputs)} books"
 
 
 if __name__ == "__main__":

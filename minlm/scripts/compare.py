@@ -1,31 +1,30 @@
-"""Compare several finished runs: table, picture and page."""
+"""Compare finished runs. Each folder has the evaluation.json, metrics.csv and samples.txt of one run."""
 
 import argparse
-from collections.abc import Sequence
 
-from minlm.progress import log
 from minlm.scripts import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
     parser = cli.make_parser(
-        "python -m minlm.scripts.compare",
-        "Compare finished runs. Each folder has the evaluation.json, metrics.csv and samples.txt of one run.",
-        "python -m minlm.scripts.compare --runs results/experiments/* --output_html results/comparison.html "
+        "python -m minlm.scripts.compare", __doc__,
+        "--runs results/experiments/* --output_html results/comparison.html "
         "--output_png results/comparison.png --output_csv results/comparison.csv",
+    )  # fmt: skip
+    parser.add_argument("--runs", nargs="*", required=True, metavar="DIR", help="Folders of finished runs")
+    parser.add_argument(
+        "--settings", nargs="*", metavar="TEXT", help="How each run differs from the others, in the same order"
     )
-    parser.add_argument("--runs", nargs="*", required=True, metavar="DIR", help="folders of finished runs")
-    parser.add_argument("--settings", nargs="*", metavar="TEXT", help="what is special about each run, in their order")
-    parser.add_argument("--output_html", required=True, metavar="FILE", help="page to write")
-    parser.add_argument("--output_png", required=True, metavar="FILE", help="picture to write")
-    parser.add_argument("--output_csv", required=True, metavar="FILE", help="table to write")
+    parser.add_argument("--output_html", required=True, metavar="FILE", help="Page to write")
+    parser.add_argument("--output_png", required=True, metavar="FILE", help="Picture to write")
+    parser.add_argument("--output_csv", required=True, metavar="FILE", help="Table to write")
     return parser
 
 
-def _work(arguments: argparse.Namespace) -> None:
+@cli.program(build_parser)
+def main(arguments: argparse.Namespace) -> str:
     from minlm.errors import MinlmError
-    from minlm.transformer.comparison import draw, read_run, write_page, write_table
+    from minlm.reports.comparison import draw, read_run, write_comparison_page, write_table
 
     if not arguments.runs:
         raise MinlmError("there is nothing to compare. Name `experiments:` in the configuration; docs/experiments.md.")
@@ -35,17 +34,12 @@ def _work(arguments: argparse.Namespace) -> None:
     runs = [read_run(folder, text) for folder, text in zip(arguments.runs, settings, strict=True)]
     write_table(arguments.output_csv, runs)
     draw(arguments.output_png, runs)
-    write_page(arguments.output_html, runs, arguments.output_png)
+    write_comparison_page(arguments.output_html, runs, arguments.output_png)
     best = min(runs, key=lambda run: run.row["bits_per_byte"])
-    log.info(
+    return (
         f"wrote {arguments.output_html}: {len(runs)} runs, the best is {best.name} "
-        f"with {best.row['bits_per_byte']:.3f} bits/byte"
+        f"with {best.row['bits_per_byte']:.3f} bits/byte,"
     )
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the program."""
-    cli.run(build_parser(), _work, argv)
 
 
 if __name__ == "__main__":

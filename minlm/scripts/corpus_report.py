@@ -1,32 +1,27 @@
-"""Report what the corpora hold: a table and a picture."""
+"""Count the documents, words and tokens of corpora; draw the lengths of documents and the most frequent words."""
 
 import argparse
-import time
-from collections.abc import Sequence
 
-from minlm.progress import log
+from minlm.cores import usable_threads
 from minlm.scripts import cli
+from minlm.scripts.model_options import add_tokenizer_options
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
     parser = cli.make_parser(
-        "python -m minlm.scripts.corpus_report",
-        "Count the documents, words and tokens of corpora, and draw the lengths of their documents and their most "
-        "frequent words.",
-        "python -m minlm.scripts.corpus_report --corpora sample=data/sample --vocab_path data/tokenizer/vocab.json "
-        "--merges_path data/tokenizer/merges.txt --output_csv results/corpus.csv --output_png results/corpus.png",
-    )
+        "python -m minlm.scripts.corpus_report", __doc__,
+        "--corpora sample=data/sample --vocab_path data/tokenizer/vocab.json --merges_path data/tokenizer/merges.txt "
+        "--output_csv results/corpus.csv --output_png results/corpus.png",
+    )  # fmt: skip
     parser.add_argument(
         "--corpora", nargs="+", type=_name_and_folder, required=True, metavar="NAME=FOLDER",
-        help="folders with train.txt and valid.txt; the last one is the mix, if there are several",
+        help="Folders with train.txt and valid.txt; the last of several is the mix",
     )  # fmt: skip
-    parser.add_argument("--mixture", metavar="FILE", help="mixture.json that mixing wrote: gives share and passes")
-    parser.add_argument("--vocab_path", required=True, metavar="FILE", help="vocab.json of the tokenizer")
-    parser.add_argument("--merges_path", required=True, metavar="FILE", help="merges.txt of the tokenizer")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use at most (default: one for each core)")
-    parser.add_argument("--output_csv", required=True, metavar="FILE", help="table to write")
-    parser.add_argument("--output_png", required=True, metavar="FILE", help="picture to write")
+    parser.add_argument("--mixture", metavar="FILE", help="mixture.json of the mix: adds share and passes")
+    add_tokenizer_options(parser)
+    cli.add_threads(parser)
+    parser.add_argument("--output_csv", required=True, metavar="FILE", help="Table to write")
+    parser.add_argument("--output_png", required=True, metavar="FILE", help="Picture to write")
     return parser
 
 
@@ -37,26 +32,22 @@ def _name_and_folder(value: str) -> tuple[str, str]:
     return name, folder
 
 
-def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.report import report_corpora
-    from minlm.tokenization.backends import Options
-    from minlm.tokenization.bpe import BPETokenizer
+@cli.program(build_parser)
+def main(arguments: argparse.Namespace) -> str:
+    from minlm.bulk.options import Options
+    from minlm.documents import SEPARATOR
+    from minlm.reports.corpus import report_corpora
+    from minlm.tokenization import BPETokenizer
 
-    start = time.perf_counter()
     report_corpora(
         dict(arguments.corpora),
-        BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, ["<|endoftext|>"]),
+        BPETokenizer.from_files(arguments.vocab_path, arguments.merges_path, [SEPARATOR]),
         arguments.output_csv,
         arguments.output_png,
         arguments.mixture,
-        Options(threads=arguments.threads),
+        Options(threads=arguments.threads and usable_threads(arguments.threads)),
     )
-    log.info(f"wrote {arguments.output_csv} and {arguments.output_png} in {time.perf_counter() - start:.1f} s")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the program."""
-    cli.run(build_parser(), _work, argv)
+    return f"wrote {arguments.output_csv} and {arguments.output_png}"
 
 
 if __name__ == "__main__":

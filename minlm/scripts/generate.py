@@ -1,55 +1,50 @@
-"""Print texts that a trained model writes."""
+"""Continue a prompt with a trained model and print the text; on a terminal it appears as it is written. The model's
+shape comes from its checkpoint."""
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 
 from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.scripts import cli
+from minlm.scripts.model_options import add_model_options, load_model
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
     parser = cli.make_parser(
-        "nlm-generate",
-        "Continue a prompt with a trained model and print the text, at a terminal as it comes. The model's shape comes "
-        "from its checkpoint.",
-        "nlm-generate --checkpoint results/model.pt --vocab_path data/tokenizer/vocab.json "
-        '--merges_path data/tokenizer/merges.txt --prompt "In those days" --temperature 0.8 --top_p 0.9',
-    )
-    parser.add_argument("--checkpoint", required=True, metavar="FILE", help="the model (model.pt)")
-    parser.add_argument("--vocab_path", required=True, metavar="FILE", help="the vocabulary it was trained with")
-    parser.add_argument("--merges_path", required=True, metavar="FILE", help="the merges it was trained with")
-    parser.add_argument("--prompt", default="", help="text to continue; an empty prompt starts a new document")
-    parser.add_argument("--max_tokens", type=int, default=100, metavar="N", help="new tokens at most")
+        "nlm-generate", __doc__,
+        "--checkpoint results/model.pt --vocab_path data/tokenizer/vocab.json --merges_path data/tokenizer/merges.txt "
+        '--prompt "In those days" --temperature 0.8 --top_p 0.9',
+    )  # fmt: skip
+    add_model_options(parser)
+    parser.add_argument("--prompt", default="", help="Text to continue; an empty prompt starts a new document")
+    cli.add_setting(parser, "sampling.max_new_tokens", "--max_tokens", default=100)
     parser.add_argument(
         "--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token, above 1 is wilder"
     )
     parser.add_argument(
-        "--top_p", type=float, metavar="P", help="draw from the most probable tokens that reach P (all if absent)"
+        "--top_p", type=float, metavar="P", help="Draw from the most probable tokens that reach P (default: all)"
     )
-    parser.add_argument("--top_k", type=int, metavar="K", help="draw from the K most probable tokens (all if absent)")
-    parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="texts to write")
-    parser.add_argument("--device", help="cpu, cuda or mps (the best there is if absent)")
-    parser.add_argument(
-        "--seed", type=int, metavar="N", help="of the first text, the next has N + 1 (random if absent)"
-    )
+    parser.add_argument("--top_k", type=int, metavar="K", help="Draw from the K most probable tokens (default: all)")
+    parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="Number of texts")
+    cli.add_device(parser)
+    cli.add_setting(
+        parser, "sampling.seed", default=None,
+        description="Seed of the first text; the next text has the next seed (default: random)",
+    )  # fmt: skip
     return parser
 
 
-def _work(arguments: argparse.Namespace) -> None:
-    from minlm.transformer.device import resolve_device
-    from minlm.transformer.loading import load_with_tokenizer
-    from minlm.transformer.samples import Setting, generate_samples, random_seed
-    from minlm.transformer.streaming import write_stream
+@cli.program(build_parser)
+def main(arguments: argparse.Namespace) -> None:
+    from minlm.generation.samples_file import Setting, generate_samples, random_seed
+    from minlm.generation.stream_text import write_stream
 
     if arguments.num_samples < 1:
         raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
-    model, tokenizer, _ = load_with_tokenizer(
-        arguments.checkpoint, arguments.vocab_path, arguments.merges_path, resolve_device(arguments.device)
-    )
+    model, tokenizer, _ = load_model(arguments)
+    prompt, max_tokens = arguments.prompt, arguments.max_tokens
     setting = Setting(arguments.temperature, arguments.top_p, arguments.top_k)
     seed = random_seed() if arguments.seed is None else arguments.seed
     start = time.perf_counter()
@@ -58,20 +53,13 @@ def _work(arguments: argparse.Namespace) -> None:
         for index in range(arguments.num_samples):
             if index > 0:
                 print()
-            count += write_stream(
-                sys.stdout, model, tokenizer, arguments.prompt, setting, arguments.max_tokens, seed + index
-            )
+            count += write_stream(sys.stdout, model, tokenizer, prompt, setting, max_tokens, seed + index)
     else:  # all at once is faster
-        prompts = [arguments.prompt] * arguments.num_samples
-        samples = generate_samples(model, tokenizer, prompts, [setting], arguments.max_tokens, seed)
+        prompts = [prompt] * arguments.num_samples
+        samples = generate_samples(model, tokenizer, prompts, [setting], max_tokens, seed)
         print("\n\n".join(sample.text for sample in samples))
         count = sum(sample.new_tokens for sample in samples)
     log.info(f"{count} tokens in {time.perf_counter() - start:.2f} s; --seed {seed} writes the same again")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the program."""
-    cli.run(build_parser(), _work, argv)
 
 
 if __name__ == "__main__":

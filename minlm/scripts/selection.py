@@ -1,55 +1,39 @@
-"""Choose books of the catalog, and state for each why it is kept or dropped."""
+"""Choose from the catalog: ancient works in the public domain, one version of each, with a plain text."""
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
 
 from minlm.progress import log
 from minlm.scripts import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of this program."""
     parser = cli.make_parser(
-        "python -m minlm.scripts.selection",
-        "Choose from the catalog: ancient works in the public domain, one version of each, with a plain text.",
-        "python -m minlm.scripts.selection --catalog data/ancients/catalog.jsonl --max_books 20",
+        "python -m minlm.scripts.selection", __doc__, "--catalog data/ancients/catalog.jsonl --max_books 20"
     )
-    parser.add_argument("--catalog", default="data/ancients/catalog.jsonl", metavar="FILE", help="catalog to read")
-    parser.add_argument("--output", default="data/ancients/selection.csv", metavar="FILE", help="table to write")
+    parser.add_argument("--catalog", default="data/ancients/catalog.jsonl", metavar="FILE", help="Catalog to read")
+    parser.add_argument("--output", default="data/ancients/selection.csv", metavar="FILE", help="Table to write")
+    cli.add_setting(parser, "ancients.author_year_end")
+    cli.add_setting(parser, "ancients.max_books", minimum=1)
+    cli.add_settings(parser, "ancients", "include", "exclude")
     parser.add_argument(
-        "--author_year_end", type=int, default=500, metavar="YEAR", help="every author had died by this year"
-    )
-    parser.add_argument("--max_books", type=int, metavar="N", help="keep only the N most downloaded books")
-    parser.add_argument("--include", type=int, nargs="*", default=[], metavar="ID", help="books to keep in any case")
-    parser.add_argument("--exclude", type=int, nargs="*", default=[], metavar="ID", help="books to drop in any case")
-    parser.add_argument(
-        "--books_dir", default="data/ancients/books", metavar="DIR", help="where the books will be (for the table)"
+        "--books_dir", default="data/ancients/books", metavar="DIR", help="Folder of the books, for the table"
     )
     return parser
 
 
-def _work(arguments: argparse.Namespace) -> None:
-    from minlm.corpus.gutendex import write_selection
+@cli.program(build_parser)
+def main(arguments: argparse.Namespace) -> None:
+    from minlm.corpus.gutenberg.selection import write_selection
 
     choices = write_selection(
-        arguments.catalog,
-        arguments.output,
-        arguments.author_year_end,
-        arguments.max_books,
-        arguments.include,
-        arguments.exclude,
-        arguments.books_dir,
-    )
+        arguments.catalog, arguments.output, arguments.author_year_end, arguments.max_books, arguments.include,
+        arguments.exclude, arguments.books_dir,
+    )  # fmt: skip
     kept = sum(choice.kept for choice in choices)
     log.info(f"wrote {arguments.output}: {kept} of {len(choices)} books kept")
     for kind, number in Counter(choice.kind for choice in choices).most_common():
         log.info(f"  {number:5} {kind}")
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the program."""
-    cli.run(build_parser(), _work, argv)
 
 
 if __name__ == "__main__":

@@ -1,41 +1,50 @@
-"""The flags of the programs that read texts: how many threads, which part, what to do with bad bytes."""
+"""The flags of the programs that read texts."""
 
 import argparse
 import re
 from typing import TYPE_CHECKING
 
+from minlm.cores import usable_threads
+from minlm.documents import SEPARATOR
+from minlm.scripts import cli
+
 if TYPE_CHECKING:
-    from minlm.tokenization.backends import Options
+    from minlm.bulk.options import Options
 
 
 def add_text_options(parser: argparse.ArgumentParser, shards: bool = True) -> None:
-    """Add `--threads`, `--invalid_utf8`, `--backend` and, if a part can be asked for, `--shard`."""
-    parser.add_argument("--threads", type=int, metavar="N", help="threads to use at most (default: one for each core)")
+    """Add `--threads`, `--invalid_utf8`, `--backend` and, with `shards`, `--shard`."""
+    cli.add_threads(parser)
     if shards:
         parser.add_argument(
             "--shard", type=_shard, metavar="I/N",
-            help="only part I of N (1/4 is the first of four) of each text, cut where documents begin",
+            help="Only part I of N (1/4 is the first of four) of each text, cut where documents begin",
         )  # fmt: skip
     parser.add_argument(
         "--invalid_utf8", choices=["error", "keep"], default="error",
-        help="bytes that are not UTF-8: stop and say where, or keep them as they are",
+        help="Bytes that are not UTF-8: stop and say where, or keep them as they are",
     )  # fmt: skip
     parser.add_argument(
-        "--backend", choices=["numba", "python"], default="numba",
-        help="compiled, or the slow reference in plain Python; the results are the same",
+        "--backend", choices=["auto", "numba", "python"], default="auto",
+        help="Compiled, or in plain Python; auto compiles only for much text; the results are the same",
     )  # fmt: skip
 
 
 def text_options(arguments: argparse.Namespace) -> "Options":
     """The values of these flags."""
-    from minlm.tokenization.backends import Options
+    from minlm.bulk.options import Options
 
     return Options(
-        threads=arguments.threads,
+        threads=arguments.threads and usable_threads(arguments.threads),
         shard=getattr(arguments, "shard", None),
         backend=arguments.backend,
         keep_invalid=arguments.invalid_utf8 == "keep",
     )
+
+
+def add_special_tokens(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add `--special_tokens`."""
+    parser.add_argument("--special_tokens", nargs="+", default=[SEPARATOR], metavar="TOKEN", help=meaning)
 
 
 def _shard(value: str) -> tuple[int, int]:

@@ -1,16 +1,15 @@
-"""A text as a series of events for the page: how it starts, each token, how it ends."""
+"""A text as events for the page: the start, each token, and the end."""
 
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from minlm.pages import spell_token
+from minlm.generation.batched import StreamedToken
+from minlm.generation.samples_file import Setting, prompt_ids
+from minlm.generation.stream_text import spell_token, stream_text
 from minlm.serve.request import TextRequest
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
-from minlm.transformer.samples import Setting, prompt_ids
-from minlm.transformer.sampling import StreamedToken
-from minlm.transformer.streaming import stream_text
 
 NUM_ALTERNATIVES = 5
 
@@ -18,31 +17,31 @@ Event = dict[str, Any]
 
 
 def write_text(model: TransformerLM, tokenizer: BPETokenizer, request: TextRequest) -> Iterator[Event]:
-    """Write what was asked for; the model works only while the next event is asked for.
+    """Write a text. The model runs only while the caller waits for the next event.
 
     Yields:
-        dicts that JSON can hold, told apart by "type":
+        dicts for JSON, each with a "type":
 
-        - "start": "seed"; "prompt_tokens", and "context_length", the last of them that the model can see.
-        - "token": "text" that the token adds, "" if it ends inside a character; its "id", its "spelling" and its
-          "probability" by the model's plain distribution (temperature 1, before top_p); "alternatives", the most
-          probable tokens by the same distribution, the best first, with "id", "spelling" and "probability" too.
-        - "rest": "text", the U+FFFD of a character that was never completed.
-        - "end": "tokens" written in "seconds"; "ended", whether the model itself ended the text.
+        - "start": "seed"; "prompt_tokens", the length of the prompt; "context_length", how many tokens the model sees.
+        - "token": "text", which the token adds, "" if it ends inside a character; "id"; "spelling"; "probability" in
+          the model's own distribution (temperature 1, before top_p); "alternatives", the most probable tokens in that
+          distribution in descending order, each with "id", "spelling" and "probability".
+        - "rest": "text", the U+FFFD of a character that is still incomplete at the end.
+        - "end": "tokens", the number of new ones; "seconds"; "ended", whether the model ended the text itself.
     """
     prompt_tokens = len(prompt_ids(tokenizer, request.prompt))
     context_length = model.config["context_length"]
     yield {"type": "start", "seed": request.seed, "prompt_tokens": prompt_tokens, "context_length": context_length}
     setting = Setting(request.temperature, request.top_p)
     started, count = time.perf_counter(), 0
-    for piece in stream_text(
+    for streamed in stream_text(
         model, tokenizer, request.prompt, setting, request.max_tokens, request.seed, NUM_ALTERNATIVES
     ):
-        if piece.token is None:
-            yield {"type": "rest", "text": piece.text}
+        if streamed.token is None:
+            yield {"type": "rest", "text": streamed.text}
         else:
             count += 1
-            yield {"type": "token", "text": piece.text, **_describe(piece.token, tokenizer)}
+            yield {"type": "token", "text": streamed.text, **_describe(streamed.token, tokenizer)}
     seconds = time.perf_counter() - started
     yield {"type": "end", "tokens": count, "seconds": round(seconds, 3), "ended": count < request.max_tokens}
 

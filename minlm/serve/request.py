@@ -1,29 +1,29 @@
-"""What a browser may ask for, and one clear sentence for everything it may not."""
+"""The request of a browser for a text: its settings, their limits, and an error for anything else."""
 
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from minlm.errors import MinlmError
-from minlm.transformer.samples import random_seed
+from minlm.generation.samples_file import random_seed
 
 MAX_PROMPT_CHARACTERS = 10_000
-MAX_BODY_BYTES = 128 * 1024  # JSON can spell a character in 12 bytes
+MAX_BODY_BYTES = 128 * 1024  # a character can take 12 bytes in JSON
 MAX_NEW_TOKENS = 2_000
 MAX_TEMPERATURE = 2
-MAX_SEED = 2**53 - 1  # the largest whole number that JavaScript has exactly
+MAX_SEED = 2**53 - 1  # the largest integer that JavaScript represents exactly
 
 
 @dataclass(frozen=True)
 class TextRequest:
-    """One text to write; the names are those of `nlm-generate`'s flags.
+    """A text to write. The attributes have the names of `nlm-generate`'s flags.
 
     Attributes:
         prompt: text to continue; an empty one starts a new document.
-        temperature: from 0 (greedy) to `MAX_TEMPERATURE`.
+        temperature: from 0 (always the most probable token) to `MAX_TEMPERATURE`.
         top_p: above 0; 1 draws from all tokens.
-        max_tokens: new tokens at most, from 1 to `MAX_NEW_TOKENS`.
-        seed: from 0 to `MAX_SEED`; another one each time if left out.
+        max_tokens: limit for the number of new tokens, from 1 to `MAX_NEW_TOKENS`.
+        seed: from 0 to `MAX_SEED`; random by default.
     """
 
     prompt: str = ""
@@ -34,10 +34,10 @@ class TextRequest:
 
 
 def parse(body: bytes) -> TextRequest:
-    """Read a JSON object with the names of `TextRequest`; a name left out has its default.
+    """Read a request from a JSON object with the attributes of `TextRequest`; those left out have their defaults.
 
     Raises:
-        MinlmError: no such object, an unknown name, a value of the wrong type or out of range.
+        MinlmError: it is not a JSON object, a name is unknown, or a value has the wrong type or is out of range.
     """
     try:
         values = json.loads(body.decode("utf-8"))
@@ -61,7 +61,7 @@ def parse(body: bytes) -> TextRequest:
 
 def _check_prompt(prompt: Any) -> None:
     if not isinstance(prompt, str):
-        raise MinlmError("prompt must be a text.")
+        raise MinlmError("prompt must be a string.")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise MinlmError(f"prompt has {len(prompt):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are allowed.")
     if any("\ud800" <= character <= "\udfff" for character in prompt):

@@ -1,18 +1,17 @@
-"""HTTP around the model: the three files of a page, and one address that writes texts.
+"""An HTTP server for the three files of the page and for texts of the model.
 
     GET  /  /style.css  /page.js     the page
-    POST /write                      asks for a text: the values of `request.TextRequest` as JSON
+    POST /write                      a text; the body is a `request.TextRequest` as JSON
 
-The answer to the latter has a JSON object in each line: the events of `events.write_text`, before them perhaps
-{"type": "waiting", "in_front": 2}, and {"type": "error", "message": …} if something goes wrong midway. What is refused
-from the start has an HTTP status of its own and {"error": message}.
+The answer to POST has one JSON object per line: {"type": "waiting", "in_front": 2} while other requests come first,
+then the events of `events.write_text`, or {"type": "error", "message": …} if something goes wrong on the way. A refused
+request gets an HTTP error status and {"error": message}.
 """
 
 import errno
 import json
 import select
 import socket
-import string
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -24,24 +23,25 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from urllib.parse import urlsplit
 
-from minlm import pages
+import jinja2
+
 from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.serve import request as limits
 from minlm.serve.events import Event, write_text
-from minlm.serve.line import GoneAway, Line, LineClosed, LineFull
+from minlm.serve.queue import ClientGone, QueueClosed, QueueFull, RequestQueue
 from minlm.serve.request import TextRequest, parse
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
 
 MAX_WAITING = 8
-PATIENCE_SECONDS = 30  # with a client that neither sends nor takes anything
-STOP_SECONDS = 10  # for the token that is being computed when the server stops
+CLIENT_TIMEOUT_SECONDS = 30  # for a client that neither sends nor receives
+STOP_SECONDS = 10  # for the last token when the server stops
 PAGE = Path(__file__).parent / "page"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",  # nothing from anywhere else
+    "img-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",  # nothing from other hosts
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -49,25 +49,25 @@ HEADERS = {
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """Listens from the start, answers in `serve`: a thread for each connection, one text at a time.
+    """Listens from its creation on, and answers in `serve`: one thread per connection, one text at a time.
 
     Args:
-        host: name or address of this machine to listen at; 127.0.0.1 is for programs on this machine alone.
-        port: 0 takes any free one.
+        host: name or address of this machine to listen on; 127.0.0.1 admits only programs on this machine.
+        port: port to listen on; 0 takes any free one.
 
     Raises:
         MinlmError: the port is taken, or the host is not this machine.
     """
 
-    allow_reuse_address = True  # a port that was just let go is free
-    daemon_threads = True  # a connection that sends nothing does not keep the program from ending
+    allow_reuse_address = True  # a port that was released just now counts as free
+    daemon_threads = True  # an idle connection does not keep the program alive
     request_queue_size = 32
 
     def __init__(self, host: str, port: int):
         if not 0 <= port <= 65535:
             raise MinlmError(f"--port must be from 0 (any free one) to 65535, not {port}.")
         self.host = host
-        self.line = Line(MAX_WAITING)
+        self.queue = RequestQueue(MAX_WAITING)
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
@@ -77,16 +77,16 @@ class Server(ThreadingMixIn, TCPServer):
                 advice = f"choose another port, for example --port {port + 1 if 1024 <= port < 65535 else 8001}"
             else:
                 advice = "give --host a name or an address of this machine"
-            raise MinlmError(f"cannot listen at port {port} of {host}: {error.strerror}; {advice}.") from error
+            raise MinlmError(f"cannot listen on port {port} of {host}: {error.strerror}; {advice}.") from error
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port it listens on."""
         return self.server_address[1]
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://[{self.host}]:{self.port}/" if ":" in self.host else f"http://{self.host}:{self.port}/"
 
     @property
@@ -95,11 +95,11 @@ class Server(ThreadingMixIn, TCPServer):
         return ip_address(str(self.server_address[0])).is_loopback
 
     def serve(self, model: TransformerLM, tokenizer: BPETokenizer, name: str) -> None:
-        """Answer until Ctrl-C (or `shutdown` in another thread); then stop the text that is being written.
+        """Answer requests until Ctrl-C or, from another thread, `shutdown`; then stop the current text.
 
         Args:
-            model, tokenizer: that belong together, see `loading.load_with_tokenizer`.
-            name: of the model, for the page.
+            model, tokenizer: a pair that `load.load_with_tokenizer` has checked.
+            name: name of the model, for the page.
         """
         self.model, self.tokenizer = model, tokenizer
         self.files = _page_files(model, name)
@@ -109,49 +109,41 @@ class Server(ThreadingMixIn, TCPServer):
             pass  # the usual end
         finally:
             self.server_close()
-            self.line.close(STOP_SECONDS)
+            self.queue.close(STOP_SECONDS)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection failed outside of an answer, mostly because the client has left."""
+        """Log a connection that failed outside of an answer, mostly because the client has left."""
         log.debug(f"a connection from {client_address} failed", exc_info=True)
 
 
 def _page_files(model: TransformerLM, name: str) -> dict[str, tuple[str, bytes]]:
-    """Path → MIME type and content. The page learns its defaults and limits from `request`."""
-    config, default = model.config, TextRequest()
-    values = {
-        "model": pages.text(
-            f"{name}: {model.num_parameters():,} parameters in {config['num_layers']} layers, "
-            f"a vocabulary of {config['vocab_size']:,} tokens, a context of {config['context_length']:,}"
-        ),
-        "temperature": default.temperature,
-        "top_p": default.top_p,
-        "max_tokens": default.max_tokens,
-        "prompt_limit": limits.MAX_PROMPT_CHARACTERS,
-        "temperature_limit": limits.MAX_TEMPERATURE,
-        "max_tokens_limit": limits.MAX_NEW_TOKENS,
-        "seed_limit": limits.MAX_SEED,
-    }
-    page = string.Template((PAGE / "index.html").read_text(encoding="utf-8")).substitute(values)
-    style = pages.STYLE + (PAGE / "style.css").read_text(encoding="utf-8")
+    """Path → MIME type and content. The page gets its defaults and limits from `request`."""
+    config = model.config
+    template = jinja2.Template((PAGE / "index.html").read_text(encoding="utf-8"), autoescape=True)
+    page = template.render(
+        model=f"{name}: {model.num_parameters():,} parameters in {config['num_layers']} layers, "
+        f"a vocabulary of {config['vocab_size']:,} tokens, a context of {config['context_length']:,}",
+        default=TextRequest(),
+        limits=limits,
+    )
     return {
         "/": ("text/html; charset=utf-8", page.encode()),
-        "/style.css": ("text/css; charset=utf-8", style.encode()),
+        "/style.css": ("text/css; charset=utf-8", (PAGE / "style.css").read_bytes()),
         "/page.js": ("text/javascript; charset=utf-8", (PAGE / "page.js").read_bytes()),
     }
 
 
 class _Refused(Exception):
-    """Neither a text nor a page for this request; the arguments are the HTTP status and a sentence."""
+    """The request is refused; the arguments are the HTTP status and the message."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     """One connection with one request: in HTTP/1.0 the end of the connection is the end of the answer."""
 
     server: Server
-    timeout = PATIENCE_SECONDS
-    disable_nagle_algorithm = True  # each token goes out at once
-    status = 0  # of the answer; 0 until that has begun
+    timeout = CLIENT_TIMEOUT_SECONDS
+    disable_nagle_algorithm = True  # each token is sent at once
+    status = 0  # of the answer; 0 before it has begun
     note = ""  # for the log
 
     def do_GET(self) -> None:
@@ -163,8 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._send_text)
 
     def _answer(self, work: Callable[[], None]) -> None:
-        """Do the work; tell the client what went wrong; log one line; give the ticket back, if one was taken."""
-        with ExitStack() as self.at_the_end:
+        """Do the work, report an error to the client, log one line, and return the queue's ticket if there is one."""
+        with ExitStack() as self.resources:
             self._try(work)
             log.info(f"{self.command} {_printable(self.path)} {int(self.status) or 'unanswered'}{self.note}")
 
@@ -175,63 +167,64 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(*refused.args)
         except MinlmError as error:
             self._fail(HTTPStatus.BAD_REQUEST, str(error))
-        except LineFull:
+        except QueueFull:
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_WAITING} others are waiting already; try again later.")
-        except LineClosed:
+        except QueueClosed:
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping.")
-        except (GoneAway, OSError):  # all that can fail so here is the connection
+        except (ClientGone, OSError):  # here, an OSError can only come from the connection
             self.note += ", the client left"
         except Exception:
             log.exception("unexpected error; please report it with these lines")
-            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong in the server; its terminal says what.")
+            message = "something went wrong in the server; see its terminal for details."
+            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
     def _send_file(self) -> None:
         self._check_host()
         path = self.path.partition("?")[0]
         if path not in self.server.files:
-            raise _Refused(HTTPStatus.NOT_FOUND, f"there is nothing here; the page is {self.server.url}")
+            raise _Refused(HTTPStatus.NOT_FOUND, f"there is nothing here; the page is at {self.server.url}")
         mime_type, content = self.server.files[path]
         self._begin(HTTPStatus.OK, mime_type)
         self.wfile.write(content)
 
     def _send_text(self) -> None:
-        body = self._read_body()  # before any refusal, or a client that is still sending would not see it
+        body = self._read_body()  # before any refusal, which a client that is still sending would not see
         self._check_host()
         if self.path != "/write":
             raise _Refused(HTTPStatus.NOT_FOUND, "texts are written at /write.")
-        if self.headers.get_content_type() != "application/json":  # which other web pages may not send here
+        if self.headers.get_content_type() != "application/json":  # pages of other origins may not send this type
             raise _Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json.")
         request = parse(body)
-        asked = f" {_printable(request.prompt)!r} temperature {request.temperature} top_p {request.top_p}"
-        asked += f" max_tokens {request.max_tokens} seed {request.seed}"
-        self.note = f"{asked}: waited"
-        line = self.server.line
-        ticket = self.at_the_end.enter_context(line.ticket())
-        line.wait(ticket, self._tell_place, self._is_gone)
+        details = f" {_printable(request.prompt)!r} temperature {request.temperature} top_p {request.top_p}"
+        details += f" max_tokens {request.max_tokens} seed {request.seed}"
+        self.note = f"{details}: waited"
+        queue = self.server.queue
+        ticket = self.resources.enter_context(queue.ticket())
+        queue.wait(ticket, self._send_place, self._is_gone)
         started, count = time.perf_counter(), 0
         for event in write_text(self.server.model, self.server.tokenizer, request):
-            if line.closed:
-                raise LineClosed
+            if queue.closed:
+                raise QueueClosed
             count += event["type"] == "token"
-            self.note = f"{asked}: {count} tokens in {time.perf_counter() - started:.2f} s"
+            self.note = f"{details}: {count} tokens in {time.perf_counter() - started:.2f} s"
             self._send_event(event)
 
     def _read_body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 10):
-            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the request must say its Content-Length.")
+            raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the request must state its Content-Length.")
         if int(length) > limits.MAX_BODY_BYTES:
             self.rfile.read(min(int(length), 10 * limits.MAX_BODY_BYTES))
             message = f"the request is larger than {limits.MAX_BODY_BYTES:,} bytes."
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            raise GoneAway
+            raise ClientGone
         return body
 
     def _check_host(self) -> None:
-        """Refuse a name that is not ours: a foreign one that resolves to this machine (DNS rebinding) would let its web
-        page in. An address resolves to nothing else.
+        """Refuse host names that are not ours. Otherwise a web page from a foreign name that resolves to this machine
+        (DNS rebinding) could use the model. Addresses cannot be abused like that.
         """
         host = self.headers.get("Host", "")
         try:
@@ -239,14 +232,14 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             name = ""
         if name not in ("localhost", self.server.host.lower()) and not _is_address(name):
-            message = f"this server does not go by the name {_printable(host)!r}; its page is {self.server.url}"
+            message = f"this server is not {_printable(host)!r}; its page is at {self.server.url}"
             raise _Refused(HTTPStatus.FORBIDDEN, message)
 
-    def _tell_place(self, in_front: int) -> None:
-        self._send_event({"type": "waiting", "in_front": in_front})
+    def _send_place(self, ahead: int) -> None:
+        self._send_event({"type": "waiting", "in_front": ahead})
 
     def _is_gone(self) -> bool:
-        """Whether the client has closed the connection; it has nothing more to say before."""
+        """Whether the client has closed the connection. It sends nothing else after its request."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
 
@@ -256,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(event).encode() + b"\n")
 
     def _fail(self, status: HTTPStatus, message: str) -> None:
-        """Say what went wrong, within the answer if that has begun."""
+        """Send an error: as an event if the answer has begun, otherwise as its HTTP status."""
         self.note += f", {message}"
         with suppress(OSError):  # the client left
             if self.status:
@@ -273,16 +266,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class refuses (no HTTP, an unknown method) is told like everything else."""
+        """Report what the base class refuses (not HTTP, an unknown method) like any other error."""
         self._fail(HTTPStatus(code), message or HTTPStatus(code).phrase)
         log.info(f"refused {int(code)}{self.note}")
 
     def version_string(self) -> str:
-        """The header Server; the versions in it are nobody's business."""
+        """The header Server, without versions."""
         return "minlm"
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Nothing: `_answer` logs."""
+        """Do nothing, because `_answer` logs."""
 
 
 def _is_address(name: str) -> bool:
@@ -294,6 +287,6 @@ def _is_address(name: str) -> bool:
 
 
 def _printable(text: str) -> str:
-    """The beginning of what a stranger wrote, without anything that commands a terminal."""
+    """The beginning of a client's text, without control characters for the terminal."""
     short = text if len(text) <= 60 else text[:59] + "…"
     return "".join(character if character.isprintable() else " " for character in short)

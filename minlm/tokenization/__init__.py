@@ -1,8 +1,8 @@
-"""Text to tokens and back: byte-level byte-pair encoding (BPE).
+"""The tokenizer: text to ids and back, by byte-level byte-pair encoding (BPE), in plain Python.
 
-The story in order: `pretokenize` cuts text into words, `counting` counts them, `train` merges frequent pairs, `files`
-keeps the result, `bpe` encodes and decodes with it, `encode_file` turns a corpus into a `.npy` of ids. The work itself
-is in `plain`, in plain Python, and again in `fast` with the compiled `kernels`, which is used unless told otherwise.
+In reading order: `pretokenize` cuts text into words, `word_counter` counts them, `train` merges frequent pairs of
+`linked_tokens`, `encode` merges the same pairs in new text, and `bpe` is the tokenizer with its `vocabulary_files`.
+`backend` is the door to the compiled code of `minlm.fast.tokenization`, which runs by default.
 """
 
 from minlm.tokenization.bpe import BPETokenizer

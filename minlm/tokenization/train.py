@@ -1,50 +1,118 @@
-"""Training byte-pair encoding: merge the most frequent pair of neighbors, again and again.
+"""Training byte-pair encoding: the most frequent pair of neighboring tokens becomes a token, again and again.
 
-Sennrich et al. 2016 on the bytes of GPT-2's words (Radford et al. 2019).
+Sennrich et al. 2016, on the bytes of GPT-2's words (Radford et al. 2019).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import heapq
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
 from minlm.progress import Progress, log
-from minlm.tokenization.backends import DEFAULT, Options, load_backend
-from minlm.tokenization.counting import Stopwatch, count_words
-from minlm.tokenization.files import Merge, write_merges, write_vocab
+from minlm.tokenization.linked_tokens import GAP, LinkedTokens, Merge
 from minlm.tokenization.pretokenize import PreTokenizer
-from minlm.tokenization.text import total_bytes
-from minlm.tokenization.word_counts import WordCounts
+
+
+class PairIndex:
+    """The pairs of neighboring tokens in all distinct words: how often each occurs, and where.
+
+    The places of a pair are in ascending order: both of its tokens exist before the pair does, so one pass from left to
+    right finds them all. Later merges can only remove some, which is noticed when the pair's turn comes.
+    """
+
+    def __init__(self, word_counts: Mapping[bytes, int]):
+        self._words = LinkedTokens(word_counts)
+        self._weights = [0]  # how often the word at each place occurs
+        for word, count in word_counts.items():
+            self._weights += [count] * len(word) + [0]
+        self.counts: Counter[Merge] = Counter()
+        self._places: dict[Merge, list[int]] = {}
+        for place in range(len(self._weights) - 1):
+            self._add(place)
+
+    def merge(self, pair: Merge) -> set[Merge]:
+        """Merge a pair wherever it occurs, from left to right; return the pairs that this makes."""
+        words, new_pairs = self._words, set()
+        for place in self._places.pop(pair):
+            if words.pair(place) != pair:  # one token was merged with its other neighbor, as in the middle of "aaa"
+                continue
+            for start in (words.left[place], words.right[place]):
+                self.counts[words.pair(start)] -= self._weights[place]
+            words.merge(place)
+            new_pairs |= {self._add(words.left[place]), self._add(place)}
+        del self.counts[pair]
+        return {new_pair for new_pair in new_pairs if self.counts[new_pair] > 0}  # none with a gap
+
+    def _add(self, place: int) -> Merge:
+        pair = self._words.pair(place)
+        if GAP not in pair:
+            self.counts[pair] += self._weights[place]
+            self._places.setdefault(pair, []).append(place)
+        return pair
+
+
+class Candidate(NamedTuple):
+    """A pair in the heap, with a count that is right or too high."""
+
+    frequency: int
+    pair: Merge
+
+    def __lt__(self, other: tuple) -> bool:
+        """The most frequent pair comes first; of equally frequent ones, the greater pair of byte strings."""
+        return self > other
+
+
+def learn_merges(word_counts: Mapping[bytes, int], num_merges: int, progress: Callable[[int], object]) -> list[Merge]:
+    """Learn up to `num_merges` merges, fewer if no pair is left; `progress` is called with the number of new ones.
+
+    Counting all pairs again for each merge would take hours. But a merge makes the pairs that were there before only
+    rarer, so a count in the heap can be too high but not too low. A pair whose count is too high goes back in.
+    """
+    index = PairIndex(word_counts)
+    merges: list[Merge] = []
+    heap = [Candidate(count, pair) for pair, count in index.counts.items()]
+    heapq.heapify(heap)
+    while heap and len(merges) < num_merges:
+        best = heapq.heappop(heap)
+        count = index.counts[best.pair]
+        if count == best.frequency:
+            merges.append(best.pair)
+            for pair in index.merge(best.pair):
+                heapq.heappush(heap, Candidate(index.counts[pair], pair))
+            progress(1)
+        elif count > 0:
+            heapq.heappush(heap, Candidate(count, best.pair))
+    return merges
 
 
 def train_bpe(
-    counts: WordCounts | Mapping[bytes, int], vocab_size: int, special_tokens: Sequence[str] = (),
-    backend: str = "numba",
-) -> tuple[dict[int, bytes], list[Merge]]:  # fmt: skip
+    word_counts: Mapping[bytes, int],
+    vocab_size: int,
+    special_tokens: Sequence[str] = (),
+    learn: Callable[..., list[Merge]] = learn_merges,
+) -> tuple[dict[int, bytes], list[Merge]]:
     """Learn a vocabulary from word counts.
 
     Of equally frequent pairs the lexicographically greater one (as a pair of byte strings) is merged first. If there
     are fewer pairs than asked for, the vocabulary is smaller and a warning says so.
 
     Args:
-        counts: how often each word occurs.
-        vocab_size: bytes, special tokens and merges together.
-        special_tokens: get the ids behind the bytes.
-        backend: "numba", or "python" for the slow reference.
+        word_counts: how often each word occurs.
+        vocab_size: number of bytes, special tokens and merges together.
+        special_tokens: they get the ids after the bytes.
+        learn: `learn_merges`, or a function that returns the same.
 
     Returns:
-        vocab (id → bytes; ids 0–255 are the bytes, then the special tokens, then the merges) and the merges in order.
+        The vocabulary (id → bytes: ids 0–255 are the bytes, then come the special tokens, then the merges) and the
+        merges in order.
 
     Raises:
         MinlmError: `vocab_size` is too small, a special token is a single byte, or there are too many words.
     """
     vocab = initial_vocab(vocab_size, special_tokens)
-    if not isinstance(counts, WordCounts):
-        counts = WordCounts.from_dict(counts)
-    num_merges = vocab_size - len(vocab)
-    with Progress(num_merges, "training", "merges") as progress:
-        merges: list[Merge] = load_backend(backend).learn_merges(counts, num_merges, progress.update)
+    with Progress(vocab_size - len(vocab), "training", "merges") as progress:
+        merges = learn(word_counts, vocab_size - len(vocab), progress.update)
     for left, right in merges:
         vocab[len(vocab)] = left + right
     if len(vocab) < vocab_size:
@@ -56,8 +124,8 @@ def train_bpe(
 
 
 def initial_vocab(vocab_size: int, special_tokens: Sequence[str]) -> dict[int, bytes]:
-    """The bytes, then the special tokens; checks that they fit into `vocab_size` and can be told apart."""
-    PreTokenizer(special_tokens)  # complains about empty and repeated ones
+    """The bytes, then the special tokens; raises `MinlmError` as `train_bpe` does."""
+    PreTokenizer(special_tokens)  # refuses empty and repeated ones
     smallest = 256 + max(len(special_tokens), 1)
     if vocab_size < smallest:
         raise MinlmError(f"vocab_size must be at least {smallest} (256 bytes and the special tokens), not {vocab_size}")
@@ -67,44 +135,3 @@ def initial_vocab(vocab_size: int, special_tokens: Sequence[str]) -> dict[int, b
             raise MinlmError(f"the special token {token!r} is a single byte, which is a token already; name another")
         vocab[len(vocab)] = token.encode()
     return vocab
-
-
-@dataclass
-class TrainedFiles:
-    """What `train_tokenizer` made, and where its seconds went."""
-
-    vocab_path: Path
-    merges_path: Path
-    num_tokens: int
-    num_merges: int
-    seconds: dict[str, float]
-
-
-def train_tokenizer(
-    input_file: str | Path,
-    output_dir: str | Path,
-    prefix: str | None = None,
-    vocab_size: int = 10_000,
-    special_tokens: Sequence[str] = ("<|endoftext|>",),
-    options: Options = DEFAULT,
-) -> TrainedFiles:
-    """Train on a text, or on an `.npz` of word counts, and write `{prefix}vocab.json` and `{prefix}merges.txt`.
-
-    Without `prefix` it is the name of the input: data/train.txt gives train_vocab.json and train_merges.txt.
-
-    Raises:
-        MinlmError: see `count_words` and `train_bpe`; or the files cannot be written.
-    """
-    initial_vocab(vocab_size, special_tokens)  # these two complain before any work is done
-    total_bytes([input_file])
-    prefix = f"{Path(input_file).stem}_" if prefix is None else prefix
-    vocab_path, merges_path = (Path(output_dir) / f"{prefix}{name}" for name in ("vocab.json", "merges.txt"))
-    stopwatch = Stopwatch()
-    with atomic_write(vocab_path) as vocab_file, atomic_write(merges_path) as merges_file:
-        counts = count_words([input_file], special_tokens, options, in_order=False, stopwatch=stopwatch)
-        vocab, merges = train_bpe(counts, vocab_size, special_tokens, options.backend)
-        stopwatch.lap("merging")
-        write_vocab(vocab_file, vocab)
-        write_merges(merges_file, merges)
-        stopwatch.lap("writing")
-    return TrainedFiles(vocab_path, merges_path, len(vocab), len(merges), stopwatch.seconds)

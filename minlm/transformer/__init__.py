@@ -1,16 +1,15 @@
-"""The model, its training and its use; docs/model.md says in which order to read."""
+"""The model, its training and its use in plain PyTorch; docs/reading.md walks through it in order."""
 
 from minlm.transformer.attention import (
     MultiHeadSelfAttention,
     RotaryPositionalEmbedding,
     scaled_dot_product_attention,
 )
-from minlm.transformer.batching import get_batch
 from minlm.transformer.checkpoint import load_checkpoint, save_checkpoint
-from minlm.transformer.loss import cross_entropy_loss, softmax
+from minlm.transformer.data import get_batch
 from minlm.transformer.model import TransformerBlock, TransformerLM
 from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
-from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer.optim import AdamW, cross_entropy_loss, get_lr_cosine_schedule, gradient_clipping, softmax
 from minlm.transformer.sampling import generate
 
 __all__ = [

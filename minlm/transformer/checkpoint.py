@@ -1,32 +1,34 @@
-"""Models and unfinished runs on disk: tensors and plain values only, never pickled code.
+"""Models and unfinished runs on disk: tensors and plain values, never pickled code.
 
 `model.pt` is a dict that `torch.load(weights_only=True)` accepts:
 
     model_state_dict   the weights
     model_config       all constructor arguments of `TransformerLM`, so a reader needs no flags
-    iteration          training steps behind it
-    tokenizer          fingerprint of the tokenizer whose ids it speaks, or None
-    training           the training settings
+    iteration          training steps done
+    tokenizer          fingerprint of the tokenizer it was trained with, or None
+    training           the training settings, with the precision and the compilation (on, off) that "auto" chose
 """
 
-import pickle
-import zipfile
-import zlib
+import inspect
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import nn
 
+from minlm.atomic import atomic_write
 from minlm.errors import MinlmError
-from minlm.files import atomic_write
+from minlm.reading import open_stored_zip, quote, reading
+from minlm.transformer.checks import spoiled_weight
 from minlm.transformer.model import TransformerLM
+from minlm.transformer.tensor_file import check_tensors
 
 MODEL_KEYS = ("model_state_dict", "model_config", "iteration", "tokenizer", "training")
+MAX_ANGLES = 1 << 26  # of RoPE: a context of a million tokens if a head has 64 dimensions, and 256 MB
 
 
 def save_model(
-    path: str | Path, model: TransformerLM, *, iteration: int, tokenizer: str | None, training: dict[str, Any]
+    path: str | Path, model: TransformerLM, iteration: int, tokenizer: str | None, training: dict[str, Any]
 ) -> None:
     """Write a finished model; the same contents give the same bytes, whatever the file is called."""
     contents = {
@@ -39,29 +41,71 @@ def save_model(
     save_tensors(path, contents)
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[TransformerLM, dict[str, Any]]:
-    """Rebuild a model from its file.
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu", model_class: type[TransformerLM] = TransformerLM
+) -> tuple[TransformerLM, dict[str, Any]]:
+    """Rebuild a model from its file; `model_class` is the plain form or its fast namesake in `minlm.fast`.
 
     Returns:
         the model on `device`, and the other entries: iteration, tokenizer, training.
 
     Raises:
         MinlmError: the file is missing, damaged, holds code, is not a model of ours, or its weights do not fit its
-            shape.
+            shape or are not finite.
     """
     contents = load_tensors(path)
     missing = [key for key in MODEL_KEYS if not isinstance(contents, dict) or key not in contents]
     if missing:
         raise MinlmError(f"{path} is not a model of minlm: it lacks {', '.join(missing)}. Give a model.pt of `train`.")
-    try:
-        model = TransformerLM(**contents["model_config"])
-        model.load_state_dict(contents["model_state_dict"])
-    except (TypeError, RuntimeError, AttributeError, MinlmError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise MinlmError(
-            f"{path}: the weights do not fit the shape stated with them ({reason}). Train again."
-        ) from error
-    return model.to(device), {key: contents[key] for key in ("iteration", "tokenizer", "training")}
+    info = {key: contents[key] for key in ("iteration", "tokenizer", "training")}
+    with reading(path, "a model whose weights fit the shape stated with them", "Train again."):
+        for key, kind in (("iteration", int), ("tokenizer", str | None), ("training", dict)):
+            if not isinstance(info[key], kind):
+                raise TypeError(f"its {key} is {quote(info[key])}")
+        if odd := [value for value in info["training"].values() if not isinstance(value, str | int | float | None)]:
+            raise TypeError(f"a setting is {quote(odd[0])}")
+        config, weights = contents["model_config"], contents["model_state_dict"]
+        try:
+            _check_shape(config, weights)
+            model = model_class(**config)
+        except MinlmError as error:  # sizes that do not fit each other
+            raise ValueError(error) from error
+        model.load_state_dict(weights)
+    if name := spoiled_weight(model):
+        raise MinlmError(f"{path}: the weight {name} holds NaN or infinite values. Train again, with a lower lr_max.")
+    return model.to(device), info
+
+
+def _check_shape(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Check that a model of this configuration has these weights, before anything is as large as the file states.
+
+    Args:
+        config: arguments of `TransformerLM`.
+        weights: by name.
+
+    Raises:
+        MinlmError, or one of reading.UNREADABLE: it has others.
+    """
+    distinct = {weight.untyped_storage().data_ptr(): weight.untyped_storage().nbytes() for weight in weights.values()}
+    if sum(weight.nbytes for weight in weights.values()) > sum(distinct.values()):
+        raise ValueError("weights share their data")
+    bounds = dict.fromkeys(config, sum(weight.numel() for weight in weights.values()))
+    bounds |= {"num_layers": len(weights), "context_length": MAX_ANGLES}
+    for name, parameter in inspect.signature(TransformerLM).parameters.items():
+        value, kind = config.get(name, parameter.default), parameter.annotation
+        if type(value) is not kind and (type(value), kind) != (int, float):
+            raise TypeError(f"{name} is {quote(value)}")
+        if kind is int and value > bounds[name]:
+            raise ValueError(f"{name} is {value:,}")
+    if config["context_length"] * config["d_model"] > MAX_ANGLES * max(config["num_heads"], 1):
+        raise ValueError(f"context_length is {config['context_length']:,}")
+    with torch.device("meta"):  # shapes without memory; the two changed arguments change no weight
+        wanted = TransformerLM(**(config | {"context_length": 1, "no_rope": True})).state_dict()
+    if unmatched := sorted(wanted.keys() ^ weights.keys()):
+        raise ValueError(f"{unmatched[0]} is {'missing' if unmatched[0] in wanted else 'too much'}")
+    for name, weight in weights.items():
+        if weight.shape != wanted[name].shape or not weight.is_floating_point():
+            raise ValueError(f"{name} is {weight.dtype} {tuple(weight.shape)}, not {tuple(wanted[name].shape)}")
 
 
 def save_checkpoint(
@@ -83,14 +127,10 @@ def load_checkpoint(src: str | Path | IO[bytes], model: nn.Module, optimizer: to
         MinlmError: the file is missing, damaged, foreign, or of another shape.
     """
     contents = load_tensors(src)
-    try:
+    with reading(_name(src), "a checkpoint of this model", "Give one that was saved of it."):
         model.load_state_dict(contents["model_state_dict"])
         optimizer.load_state_dict(contents["optimizer_state_dict"])
         return contents["iteration"]
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        name = src if isinstance(src, str | Path) else "the file"
-        raise MinlmError(f"{name} does not hold a checkpoint of this model ({reason}).") from error
 
 
 def save_tensors(out: str | Path | IO[bytes], contents: dict[str, Any]) -> None:
@@ -118,28 +158,23 @@ def load_tensors(src: str | Path | IO[bytes]) -> Any:
         MinlmError: the file is missing, not a checkpoint, damaged, or wants to run code.
     """
     if not isinstance(src, str | Path):
-        return _load_tensors(src, "the checkpoint")
+        return _load_tensors(src, _name(src))
     if not Path(src).is_file():
         raise MinlmError(f"{src}: there is no such checkpoint.")
     with open(src, "rb") as handle:
-        return _load_tensors(handle, str(src))
+        return _load_tensors(handle, _name(src))
 
 
 def _load_tensors(handle: IO[bytes], name: str) -> Any:
     start = handle.tell()
-    is_zip = handle.read(2) == b"PK"
-    handle.seek(start)
-    if not is_zip:  # all that torch has saved since version 1.6 is a zip archive
-        raise MinlmError(f"{name} is not a checkpoint of torch. Plain pickles can run code and are never loaded.")
-    try:
-        if (entry := zipfile.ZipFile(handle).testzip()) is not None:  # torch itself skips the checksums
-            raise zipfile.BadZipFile(entry)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as error:
-        raise MinlmError(f"{name} is damaged. Delete it, and make it again.") from error
-    handle.seek(start)
-    try:
+    with reading(name, "a checkpoint of torch", "Delete it, and make it again."):
+        if handle.read(2) != b"PK":  # all that torch has saved since version 1.6 is a zip archive
+            raise ValueError("plain pickles can run code and are never loaded")
+        with open_stored_zip(handle) as archive:  # torch itself skips the checksums
+            check_tensors(archive)
+        handle.seek(start)
         return torch.load(handle, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise MinlmError(f"{name} holds pickled code, which is not run. It is not a checkpoint of minlm.") from error
-    except RuntimeError as error:
-        raise MinlmError(f"{name} is a zip archive, but not a checkpoint of torch.") from error
+
+
+def _name(src: str | Path | IO[bytes]) -> str:
+    return str(src) if isinstance(src, str | Path) else "the file"

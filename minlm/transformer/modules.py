@@ -1,11 +1,13 @@
-"""The parts of a transformer that look at one position at a time: linear maps, embeddings, norms, feed-forward.
+"""The parts of a Transformer that work on one position at a time: linear maps, embeddings, norms, feed-forward.
 
-Initialization, for all of them: normal, cut at three standard deviations, see `Linear` and `Embedding`.
+Weights start as normals, cut at three standard deviations; see `Linear` and `Embedding`.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Device = torch.device | str | None
 
 
 class Linear(nn.Module):
@@ -15,13 +17,7 @@ class Linear(nn.Module):
     (Glorot & Bengio 2010), cut at ±3 standard deviations.
     """
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ):
+    def __init__(self, in_features: int, out_features: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
         _truncated_normal_(self.weight, std=(2.0 / (in_features + out_features)) ** 0.5)
@@ -34,17 +30,13 @@ class Linear(nn.Module):
 class Embedding(nn.Module):
     """A table with one vector for each token id.
 
-    The table (num_embeddings, embedding_dim) starts as a normal of standard deviation `std`, cut at ±3 of them.
+    The table (num_embeddings, embedding_dim) starts as a normal of standard deviation `std`, cut at ±3 std.
     """
 
     def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        std: float = 1.0,
-        device: torch.device | str | None = None,
+        self, num_embeddings: int, embedding_dim: int, std: float = 1.0, device: Device = None,
         dtype: torch.dtype | None = None,
-    ):
+    ):  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
         _truncated_normal_(self.weight, std)
@@ -57,17 +49,11 @@ class Embedding(nn.Module):
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x²) + eps) · weight over the last dimension (Zhang & Sennrich 2019).
 
-    Computed in float32 whatever the input's dtype, because squares overflow and lose digits in 16 bits;
-    the result has the input's dtype. The weight (d_model,) starts at one.
+    Computed in float32, because squares overflow and lose digits in 16 bits; the result has the input's dtype. The
+    weight (d_model,) starts at one.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        eps: float = 1e-5,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ):
+    def __init__(self, d_model: int, eps: float = 1e-5, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.eps = eps
         self.weight = nn.Parameter(torch.ones(d_model, device=device, dtype=dtype))
@@ -80,11 +66,9 @@ class RMSNorm(nn.Module):
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 gates, w3 goes up to d_ff, w2 back down."""
+    """Gated feed-forward network, w2(silu(w1 x) · w3 x) (Shazeer 2020): w1 gates, w3 projects up, w2 down."""
 
-    def __init__(
-        self, d_model: int, d_ff: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ):
+    def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.w1 = Linear(d_model, d_ff, device, dtype)
         self.w2 = Linear(d_ff, d_model, device, dtype)
@@ -96,11 +80,9 @@ class SwiGLU(nn.Module):
 
 
 class SiLUFFN(nn.Module):
-    """Feed-forward without a gate, w2(silu(w1 x)): an ablation of `SwiGLU` with two thirds of its weights."""
+    """Feed-forward network without a gate, w2(silu(w1 x)): an ablation, at equal d_ff with 2/3 of the weights."""
 
-    def __init__(
-        self, d_model: int, d_ff: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ):
+    def __init__(self, d_model: int, d_ff: int, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         self.w1 = Linear(d_model, d_ff, device, dtype)
         self.w2 = Linear(d_ff, d_model, device, dtype)

@@ -1,255 +1,89 @@
-"""Text from a model: one token after the other, many texts at once.
+"""Text from a model, one token at a time."""
 
-Each text has its own prompt, temperature, top_k, nucleus and seed. What comes out does not depend on what else is
-generated beside it.
-"""
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from minlm.errors import MinlmError
-from minlm.progress import Progress
-from minlm.transformer.cache import KeyValueCache
+from minlm.transformer.attention import KeyValueCache
+from minlm.transformer.checks import check_logits, check_request
 from minlm.transformer.model import TransformerLM
-from minlm.transformer.next_token import draw_tokens
 
 
-@dataclass
-class Request:
-    """One text to generate.
+def sample_token(
+    logits: Tensor, draw: Tensor, temperature: float = 1.0, top_p: float | None = None, top_k: int | None = None
+) -> int:
+    """Draw one token id.
 
-    Attributes:
-        prompt_ids: at least one token id; an empty text starts from the id of `<|endoftext|>`.
-        temperature: logits are divided by it; 0 takes the most probable token always.
-        top_p: draw from the smallest set of tokens with at least this probability together (the nucleus,
-            Holtzman et al. 2020); None draws from all.
-        seed: of this text's randomness; None uses torch's global generator.
-        top_k: draw from this many most probable tokens (Fan et al. 2018); with top_p, the nucleus is taken of their
-            distribution. None draws from all.
-    """
-
-    prompt_ids: Sequence[int]
-    temperature: float = 1.0
-    top_p: float | None = None
-    seed: int | None = None
-    top_k: int | None = None
-
-
-@dataclass(frozen=True)
-class StreamedToken:
-    """A token that `stream` has drawn.
-
-    Attributes:
-        token: its id.
-        probability: what the model gave it, by its plain distribution: temperature 1, before top_k and top_p.
-        alternatives: the most probable (id, probability) by the same distribution, the best first; the token itself
-            is among them if it is that probable.
-    """
-
-    token: int
-    probability: float
-    alternatives: list[tuple[int, float]]
-
-
-def generate(
-    model: TransformerLM,
-    prompt_ids: Sequence[int] | Tensor,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    stop_token: int | None = None,
-    seed: int | None = None,
-    top_k: int | None = None,
-) -> Tensor:
-    """Continue one prompt; the arguments are explained at `Request` and `generate_batch`.
-
-    Returns:
-        int64 (prompt + new tokens,) on the CPU.
-    """
-    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed, top_k)
-    return generate_batch(model, [request], max_new_tokens, stop_token)[0]
-
-
-def generate_batch(
-    model: TransformerLM,
-    requests: Sequence[Request],
-    max_new_tokens: int,
-    stop_token: int | None = None,
-    vocab_size: int | None = None,
-) -> list[Tensor]:
-    """Continue all prompts together.
-
-    A prompt longer than the context is read from its last `context_length` tokens. When a text has filled the
-    context, the model goes on with the last half of it in view, and so on each time the context is full.
+    Inverse transform sampling: `draw` is a point on the cumulative distribution over the ids in their order.
 
     Args:
-        model: on any device.
-        requests: what to generate; prompts of any lengths.
-        max_new_tokens: tokens to add to each at most.
-        stop_token: a text ends when this is drawn; it is not part of the result.
-        vocab_size: draw only ids below this, for a model with more ids than its tokenizer; None draws all.
-
-    Returns:
-        for each request int64 (prompt + new tokens,) on the CPU.
-
-    Raises:
-        MinlmError: an empty prompt, a token the model does not have, or a setting out of range.
+        logits: of the next token, (vocab,).
+        draw: uniform in [0, 1), float32.
+        temperature: divides the logits. Below 1 the probable tokens become more probable; 0 always takes the best.
+        top_p: draw from the nucleus (Holtzman et al. 2020), the smallest set of tokens with at least this probability
+            in total; None draws from all.
+        top_k: draw from this many most probable tokens (Fan et al. 2018), before the nucleus is taken; None, from all.
     """
-    _check(model, requests, max_new_tokens)
-    texts = [list(request.prompt_ids) for request in requests]
-    with Progress(max_new_tokens, "generating", "tokens") as progress:
-        for _ in _extend(model, texts, requests, max_new_tokens, stop_token, vocab_size):
-            progress.update(1)
-    return [torch.tensor(text, dtype=torch.int64) for text in texts]
+    logits = logits.float()
+    if temperature == 0:
+        return int(logits.argmax())
+    probabilities = torch.softmax((logits - logits.max()) / temperature, dim=-1)
+    if top_k is not None:
+        probabilities = _keep_only(probabilities, probabilities.sort(descending=True, stable=True).indices[:top_k])
+    if top_p is not None and top_p < 1:
+        total = probabilities.sum()
+        # All tokens below this probability have less than 1 - top_p together, so the nucleus needs none of them.
+        likely = torch.nonzero(probabilities >= (1 - top_p) * total / len(probabilities)).flatten()
+        falling, order = probabilities[likely].sort(descending=True, stable=True)
+        size = int(torch.searchsorted(falling.cumsum(-1), top_p * total)) + 1
+        probabilities = _keep_only(probabilities, likely[order[:size]])
+    cumulative = probabilities.cumsum(-1)
+    return int(torch.searchsorted(cumulative, draw * cumulative[-1], right=True))
 
 
-def stream(
-    model: TransformerLM,
-    prompt_ids: Sequence[int] | Tensor,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float | None = None,
-    stop_token: int | None = None,
-    seed: int | None = None,
-    top_k: int | None = None,
-    *,
-    vocab_size: int | None = None,
-    num_alternatives: int = 0,
-) -> Iterator[StreamedToken]:
-    """Continue one prompt and yield each new token as soon as it is drawn: the same tokens as `generate` gives.
-
-    The model works only while the next token is asked for, so a reader who stops reading stops it. For the text of
-    the tokens see `streaming.stream_text`: a character can take several tokens.
-
-    Args:
-        model, prompt_ids, …, vocab_size: as for `generate` and `generate_batch`.
-        num_alternatives: how many of the most probable tokens to report with each.
-
-    Raises:
-        MinlmError: as `generate_batch`, at the call and not at the first token.
-    """
-    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed, top_k)
-    _check(model, [request], max_new_tokens)
-    text = list(request.prompt_ids)
-    steps = _extend(model, [text], [request], max_new_tokens, stop_token, vocab_size)
-    return (_describe(text[-1], logits[0], num_alternatives) for logits in steps)
+def _keep_only(probabilities: Tensor, ids: Tensor) -> Tensor:
+    return torch.zeros_like(probabilities).index_copy(0, ids, probabilities[ids])
 
 
 @torch.inference_mode()
-def _extend(
-    model: TransformerLM,
-    texts: list[list[int]],
-    requests: Sequence[Request],
-    max_new_tokens: int,
-    stop_token: int | None,
-    vocab_size: int | None,
-) -> Iterator[Tensor]:
-    """Extend `texts` in place, a token each at a time, until all have ended.
+def generate(
+    model: TransformerLM, prompt_ids: Sequence[int] | Tensor, max_new_tokens: int, temperature: float = 1.0,
+    top_p: float | None = None, stop_token: int | None = None, seed: int | None = None, top_k: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Continue a prompt.
 
-    Yields:
-        after each step, the logits (rows, vocab) it drew from, a row for each text that goes on.
+    A prompt longer than the context is read from its last `context_length` tokens. When the text has filled the
+    context, the model goes on with the last half of it, and so on each time the context is full.
+
+    Args:
+        model: on any device.
+        prompt_ids: at least one token id; an empty text starts from the id of `<|endoftext|>`.
+        max_new_tokens: tokens to add, at most.
+        temperature, top_p, top_k: see `sample_token`.
+        stop_token: the text ends when this is drawn; it is not part of the result.
+        seed: of the random numbers; None uses torch's global generator.
+
+    Returns:
+        int64 (prompt + new tokens,) on the CPU.
+
+    Raises:
+        MinlmError: no prompt, a token the model does not have, a setting out of range, or weights that are not finite.
     """
-    device = model.lm_head.weight.device
-    settings = [setting.to(device) for setting in _stack(requests, max_new_tokens)]
-    active = texts  # the texts that go on; row i of the cache, the logits and the settings belongs to active[i]
-    cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
-    for step in range(max_new_tokens):
-        logits = logits[:, :vocab_size]
-        temperatures, top_ps, top_ks, draws = settings
-        tokens = draw_tokens(logits, temperatures, top_ps, top_ks, draws[:, step])
-        going_on = [row for row, token in enumerate(tokens.tolist()) if token != stop_token]
-        if len(going_on) < len(active):
-            active = [active[row] for row in going_on]
-            rows = torch.tensor(going_on, dtype=torch.int64, device=device)
-            tokens, logits, settings = tokens[rows], logits[rows], [setting[rows] for setting in settings]
-            cache.keep(rows)
-        if not active:
-            return
-        for text, token in zip(active, tokens.tolist(), strict=True):
-            text.append(token)
-        yield logits
-        if step < max_new_tokens - 1:
-            _make_room(model, cache, active)
-            logits = model(tokens.unsqueeze(1), cache)[:, -1]  # (rows, vocab)
-            cache.lengths += 1
-
-
-def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToken:
-    probabilities = torch.softmax(logits.float(), dim=-1)
-    best, ids = probabilities.topk(min(num_alternatives, len(probabilities)))
-    return StreamedToken(token, float(probabilities[token]), list(zip(ids.tolist(), best.tolist(), strict=True)))
-
-
-def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> None:
-    vocab_size = model.config["vocab_size"]
-    if max_new_tokens < 0:
-        raise MinlmError(f"the number of new tokens must be 0 or more, not {max_new_tokens}.")
-    for request in requests:
-        if len(request.prompt_ids) == 0:
-            raise MinlmError("the prompt has no tokens; start an empty text from the id of <|endoftext|>.")
-        foreign = [token for token in request.prompt_ids if not 0 <= token < vocab_size]
-        if foreign:
-            raise MinlmError(
-                f"the prompt's token id {foreign[0]} does not fit the model's vocabulary of {vocab_size}: "
-                "use the vocabulary the model was trained with."
-            )
-        if not 0 <= request.temperature < float("inf"):
-            raise MinlmError(f"temperature must be 0 (greedy) or more, not {request.temperature}.")
-        if request.top_p is not None and not 0 < request.top_p <= 1:
-            raise MinlmError(f"top_p must be above 0 and at most 1, not {request.top_p}.")
-        if request.top_k is not None and not 1 <= request.top_k < 2**63:
-            raise MinlmError(f"top_k must be at least 1, not {request.top_k}.")
-        if request.seed is not None and not 0 <= request.seed < 2**63:
-            raise MinlmError(f"the seed must be at least 0 and below 2^63, not {request.seed}.")
-
-
-def _stack(requests: Sequence[Request], max_new_tokens: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`.
-
-    All the randomness of a text is drawn beforehand on the CPU: it is the same on every device.
-    """
-    generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
-    return (
-        torch.tensor([request.temperature for request in requests], dtype=torch.float32),
-        torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], dtype=torch.float32),
-        torch.tensor([2**62 if request.top_k is None else request.top_k for request in requests]),
-        torch.stack([torch.rand(max_new_tokens, generator=generator) for generator in generators]),
-    )
-
-
-def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[KeyValueCache, Tensor]:
-    """Read the windows; return the filled cache and the logits (rows, vocab) behind each window's end.
-
-    Each is read alone: padding them to the same length would cost more than reading them together saves. What stands
-    there several times is read once.
-    """
-    device = model.lm_head.weight.device
-    cache = model.new_cache(len(windows))
-    states = torch.empty(len(windows), model.config["d_model"], device=device, dtype=model.lm_head.weight.dtype)
-    rows_of: dict[tuple[int, ...], list[int]] = {}
-    for row, window in enumerate(windows):
-        rows_of.setdefault(tuple(window), []).append(row)
-    for tokens, rows in rows_of.items():
-        alone = model.new_cache(1)
-        states[rows] = model.hidden_states(torch.tensor([tokens], device=device), alone)[:, -1]
-        alone.lengths += len(tokens)
-        cache.replace(torch.tensor(rows, device=device), alone)
-    return cache, model.lm_head(states)
-
-
-def _make_room(model: TransformerLM, cache: KeyValueCache, texts: list[list[int]]) -> None:
-    """Where a row of the cache is full, read the last half of its text again, so that one more token fits.
-
-    The newest token of each text is not in the cache yet and stays out.
-    """
-    full = torch.nonzero(cache.lengths == model.config["context_length"]).flatten()
-    half = model.config["context_length"] // 2
-    if len(full) == 0:
-        return
-    if half == 0:  # a context of one token has no room for a past
-        cache.lengths[full] = 0
-        return
-    cache.replace(full, _prefill(model, [texts[row][-half - 1 : -1] for row in full.tolist()])[0])
+    ids = [int(token) for token in prompt_ids]
+    check_request(ids, model.config["vocab_size"], max_new_tokens, temperature, top_p, top_k, seed)
+    device, context_length = model.lm_head.weight.device, model.config["context_length"]
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    draws = torch.rand(max_new_tokens, generator=generator)  # on the CPU: the same on every device
+    cache, pending = KeyValueCache(len(model.layers)), ids[-context_length:]
+    for draw in draws:
+        if cache.length + len(pending) > context_length:
+            cache, pending = KeyValueCache(len(model.layers)), ids[-(context_length // 2) - 1 :]
+        states = model.hidden_states(torch.tensor([pending], device=device), cache)
+        logits = check_logits(model.lm_head(states[0, -1]), model)
+        token = sample_token(logits, draw, temperature, top_p, top_k)
+        if token == stop_token:
+            break
+        ids.append(token)
+        pending = [token]
+    return torch.tensor(ids, dtype=torch.int64)

@@ -168,14 +168,16 @@ def test_resumes_after_a_killed_process(server, tmp_path):
         if len(server.requests) == 1:
             result.break_after = 3_000_000
         else:
-            killed.wait()
+            killed.wait(60)
         return result
 
     server.answer = slow
     process = subprocess.Popen(
         [sys.executable, "-m", "minlm.scripts.download", "--url", server.url, "--output", str(tmp_path / "file")]
     )
+    end = time.monotonic() + 60
     while len(server.requests) < 2:
+        assert time.monotonic() < end
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minlm.corpus.documents import SEPARATOR, iter_documents, write_document
 from minlm.corpus.mix import mark_words, mix_corpora, mix_files, scan
+from minlm.documents import SEPARATOR, iter_documents, write_document
 from minlm.errors import MinlmError
 from minlm.scripts import mix as program
 
@@ -51,7 +51,7 @@ def test_scan_finds_documents_and_words(tmp_path_factory, texts, block_bytes, en
     path.write_text((SEPARATOR + "\n").join(texts) + (SEPARATOR if ends_with_separator else ""), newline="\n")
     data = path.read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minlm.corpus.documents.read_blocks.__defaults__", (block_bytes,))
+        patch.setattr("minlm.documents.read_blocks.__defaults__", (block_bytes,))
         spans = scan(path)
     found = [data[start : start + size].decode() for start, size in zip(spans.offset, spans.length, strict=True)]
     assert [text.strip() for text in found] == [d.strip() for d in iter_documents(path) if WORD.search(d)]
@@ -175,9 +175,9 @@ def test_bad_input(tmp_path):
     latin.write_bytes(b"caf\xe9")
     outputs = tmp_path / "o" / "train.txt", tmp_path / "o" / "valid.txt"
     for share, base, ancients, problem in [
-        (0.5, good, empty, r"empty\.txt holds no words"),
-        (0.5, empty, good, r"empty\.txt holds no words"),
-        (0, empty, good, r"empty\.txt holds no text"),
+        (0.5, good, empty, r"empty\.txt contains no words"),
+        (0.5, empty, good, r"empty\.txt contains no words"),
+        (0, empty, good, r"empty\.txt contains no text"),
         (0, latin, good, "offset 3"),
         (0.5, latin, good, "offset 3"),
     ]:

@@ -4,7 +4,6 @@ import threading
 import time
 
 import pytest
-import requests
 from local_server import Answer
 
 from minlm.corpus import web
@@ -30,14 +29,14 @@ def clock(monkeypatch):
     return allowed
 
 
-def test_pace_between_all_requests_retries_and_redirects(server, clock):
+def test_pace_between_all_requests_retries_and_redirects(server, clock, tmp_path):
     def answer(request):
         if len(server.requests) == 1:
             return Answer(status=500)
         return Answer(status=302, headers={"Location": "/there"}) if request.path == "/here" else Answer(b"body")
 
     server.answer = answer
-    with web.make_session(web.Pace(10)) as session:
+    with web.make_session(web.Pace(10, tmp_path / "last")) as session:
         assert web.fetch(session, server.url + "/here").content == b"body"
         web.fetch(session, server.url + "/there")
     assert len(server.requests) == 4
@@ -126,6 +125,4 @@ def test_descriptive_user_agent(server):
     ],
 )
 def test_is_web_page(content_type, start, is_page):
-    response = requests.Response()
-    response.headers["Content-Type"] = content_type
-    assert web.is_web_page(response, start) is is_page
+    assert web.is_web_page({"Content-Type": content_type}, start) is is_page

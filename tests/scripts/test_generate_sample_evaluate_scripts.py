@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from minlm.scripts import evaluate, generate, sample
+from minlm.scripts import evaluate, export, generate, sample, serve
 from minlm.tokenization import BPETokenizer
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import save_model
@@ -214,7 +214,6 @@ def test_bad_models_and_tokenizers(trained, tmp_path, monkeypatch, capfd, progra
         (["--temperature", "-1"], "temperature must be 0 (greedy) or more"),
         (["--top_p", "2"], "top_p must be above 0"),
         (["--top_k", "0"], "top_k must be at least 1"),
-        (["--max_tokens", "-1"], "must be 0 or more, not -1"),
         (["--num_samples", "0"], "at least 1"),
         (["--prompt", "\udcff"], "surrogate"),
     ],
@@ -248,3 +247,22 @@ def test_bad_evaluate_inputs(trained, tmp_path, capfd):
     assert "no such text file" in error(text=tmp_path / "missing.txt")
     assert "batch size must be at least 1" in error(more=["--batch_size", "0"])
     assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_a_model_with_a_weight_that_is_no_number(trained, capfd, tmp_path):
+    model = TransformerLM(270, 16, 16, 1, 2, 24)
+    torch.nn.init.constant_(model.layers[0].ffn.w2.weight, float("nan"))
+    spoiled = tmp_path / "spoiled.pt"
+    save_model(spoiled, model, iteration=5, tokenizer=trained.tokenizer.fingerprint, training={})
+    flags = [*trained.flags, "--checkpoint", str(spoiled)]
+    text = ["--tokens", str(trained.folder / "valid.npy"), "--text", str(trained.folder / "text.txt")]
+    for main, more in [
+        (generate.main, []),
+        (sample.main, ["--prompts", "the", "--settings", "1.0:none", "--output", str(tmp_path / "samples.txt")]),
+        (evaluate.main, [*text, "--output", str(tmp_path / "evaluation.json")]),
+        (export.main, ["--output", str(tmp_path / "exported")]),
+        (serve.main, ["--port", "0"]),
+    ]:
+        error = fails(capfd, main, [*flags, *more])
+        assert f"{spoiled}: the weight layers.0.ffn.w2.weight holds NaN or infinite values" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["spoiled.pt"]

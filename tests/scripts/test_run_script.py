@@ -11,8 +11,9 @@ from checkout import Checkout
 from snakemake.cli import parse_args, parse_config
 from snakemake.utils import update_config
 
-from minlm.config import load_schema, resolve
-from minlm.nlm_run import KEYS, RULES
+from minlm.pipeline.config import resolve
+from minlm.pipeline.nlm_run import KEYS, RULES
+from minlm.pipeline.settings import load_schema
 from minlm.scripts import run
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def configuration(arguments) -> dict:
     for path in arguments.configfile:
         update_config(config, yaml.safe_load((ROOT / path).read_text()))
     update_config(config, parse_config(arguments.config))
-    return resolve(config, load_schema(ROOT / "workflow/schemas/config.schema.yaml"))
+    return resolve(config, load_schema())
 
 
 def differences(one, other, prefix=""):
@@ -173,7 +174,8 @@ def test_elsewhere_it_says_where_to_go(tmp_path, capsys, monkeypatch):
 
 def test_the_documentation_names_every_flag():
     flags = {word for action in run.build_parser()._actions for word in action.option_strings} - {"-h", "--help"}
-    rows = dict(re.findall(r"^\| `(--\w+)[^|]*\| (.+)$", (ROOT / "docs/coming-from-nlm-run.md").read_text(), re.M))
+    page = (ROOT / "docs/coming-from-nlm-run.md").read_text()
+    rows = dict(re.findall(r"^\| `(--\w+)[^|]*\| (.+)$", page.split("## Defaults that changed")[0], re.M))
     assert rows.keys() == flags - {"--log_file"}
     for flag, key in KEYS.items():
         assert f"`{key}`" in rows[f"--{flag}"]
@@ -212,15 +214,23 @@ def finished(tmp_path_factory) -> Checkout:
     return checkout
 
 
+AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "train", "sample"]
+
+
 @pytest.mark.parametrize(
     ("flags", "forced", "behind"),
     [
+        (["--overwrite_download"], {"download_tinystories"}, {"mix", *AFTER_MIX}),
+        (["--overwrite_mixed"], {"mix"}, set(AFTER_MIX)),
+        (["--overwrite_tokenizer"], {"count_words"}, {"train_tokenizer", "tokenize", "train", "sample"}),
         (["--overwrite_tokenize"], {"tokenize"}, {"train", "sample"}),
+        (["--overwrite_train"], {"train"}, {"sample"}),
+        (["--overwrite_all"], {"download_tinystories", "mix", *AFTER_MIX}, set()),
         # fetch_book comes when the new catalog is there
         (
             ["--with_ancients", "--overwrite_ancient"],
             {"catalog"},
-            {"selection", "build_ancients", "mix", "count_words", "train_tokenizer", "tokenize", "train", "sample"},
+            {"selection", "build_ancients", "mix", *AFTER_MIX},
         ),
     ],
 )
@@ -230,3 +240,9 @@ def test_what_is_overwritten(finished, words, flags, forced, behind):
     table = output.split("Job stats:")[1].split("\n\n")[0]
     assert set(reason.split(", ")) == forced
     assert set(re.findall(r"^(\w+) +\d+$", table, re.M)) - {"total"} == forced | behind
+
+
+def test_all_settings_together_are_a_run(finished, words):
+    flags = [word for flag, (text, _, _) in GIVEN.items() for word in (f"--{flag}", text)]
+    output = finished.run(*words("--overwrite_train", *flags, "--", "--dry-run"))
+    assert re.search(r"^train +1$", output, re.M)

@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from minlm.files import sha256
-from minlm.progress import log
+from minlm.atomic import sha256
 from minlm.scripts import train
+from minlm.training.metrics import TIMING
+from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import load_tensors
-from minlm.transformer.metrics import TIMING
-from minlm.transformer.trainer import Trainer
 
 FLAGS = shlex.split(
     "--vocab_size 64 --context_length 16 --d_model 32 --num_layers 1 --num_heads 2 --d_ff 64 --batch_size 4 "
@@ -36,8 +35,6 @@ def as_before():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
 
 
 class Run:
@@ -117,9 +114,9 @@ def test_a_second_trainer_is_turned_away_and_sigterm_saves(undisturbed, tmp_path
     first.send_signal(signal.SIGCONT)
     output, _ = first.communicate(timeout=30)
     assert stop.value.code == 1
-    assert "another trainer is at work" in errors
+    assert "another trainer is using" in errors
     assert first.returncode == 143
-    assert "the same command goes on from here" in output
+    assert "the same command continues from here" in output
     assert "Traceback" not in errors + output
     run.finish()
     assert run.result() == undisturbed.result()
@@ -138,7 +135,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(undisturbed, tmp_path, monkeypatch, 
         with pytest.raises(SystemExit) as stop:
             run.finish()
     assert stop.value.code == 130
-    assert "the same command goes on from here" in capfd.readouterr().err
+    assert "the same command continues from here" in capfd.readouterr().err
     assert load_tensors(run.state / "checkpoint.pt")["iteration"] == 123
     run.finish()
     assert run.result() == undisturbed.result()

@@ -10,12 +10,13 @@ import pytest
 import requests
 import torch
 
+from minlm.generation import stream_text as streaming
+from minlm.generation.load import load_with_tokenizer
 from minlm.serve import events
 from minlm.serve.server import Server
 from minlm.tokenization import BPETokenizer
-from minlm.transformer import TransformerLM, streaming
+from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import save_model
-from minlm.transformer.loading import load_with_tokenizer
 
 # "the" in two merges, and two that cut characters: an untrained model writes any bytes
 MERGES = [(b"t", b"h"), (b"th", b"e"), (b"\xe8", b"\xaa"), (b"\x9e", b"t")]

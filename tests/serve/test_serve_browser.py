@@ -123,9 +123,9 @@ def test_tokens_appear_one_by_one_until_it_is_stopped(page, script):
     wait_for_status(page, "Stopped after 3 tokens.")
     assert page.locator("#text").text_content() == " one two three"
     script.open()
-    press(page, "Write")  # the line is free
-    wait_for_status(page, "7 tokens in 1.3 s, seed 123; the model ended the text there.")
-    page.get_by_text("The prompt has 20 tokens; the model sees the last 16 of them.").wait_for()
+    press(page, "Write")  # the queue is empty
+    wait_for_status(page, "The model ended the text: 7 tokens in 1.3 s, seed 123.")
+    page.get_by_text("The prompt has 20 tokens. The model sees only the last 16 of them.").wait_for()
     press(page, "Keep this seed")
     assert page.get_by_label("Seed").input_value() == "123"
 
@@ -137,7 +137,7 @@ def test_probabilities_by_mouse_and_keyboard(page, script):
     card = page.locator("#card")
     assert card.is_hidden()
     page.get_by_text(" two").hover()
-    assert words(card) == "25 % for ␣two token 7, not in the top 1 by probability ↵ 50 %"
+    assert words(card) == "25 % for ␣two token 7, not among the 1 most probable ↵ 50 %"
     page.get_by_text("語").hover()
     assert "2 tokens together: 25 % for ⟨e8⟩⟨aa⟩" in words(card)
     assert "1 in 100,000 for ⟨9e⟩" in words(card)
@@ -151,7 +151,7 @@ def test_probabilities_by_mouse_and_keyboard(page, script):
     page.keyboard.press("ArrowLeft")
     assert "for ␣two" in words(card)
     page.keyboard.press("End")
-    assert "token 8, number 1 of all by probability" in words(card)
+    assert "token 8, rank 1" in words(card)
     page.keyboard.press("Escape")
     assert card.is_hidden()
 
@@ -162,21 +162,21 @@ def test_waiting_for_another(open_page, script):
     script.let(2)
     wait_for_tokens(first, 1)
     press(second, "Write")
-    wait_for_status(second, "Waiting: 1 in front of you.")
+    wait_for_status(second, "Waiting: 1 request ahead of you.")
     press(first, "Stop")
     script.open()
     wait_for_status(second, "7 tokens")
 
 
 def test_what_goes_wrong_is_said(page, server, monkeypatch):
-    server.line.max_waiting = -1
+    server.queue.max_waiting = -1
     press(page, "Write")
     page.get_by_role("alert").get_by_text("others are waiting already").wait_for()
     page.route("**/write", lambda route: route.abort())
     press(page, "Write")
     page.get_by_role("alert").get_by_text("Is nlm-serve still running?").wait_for()
     page.unroute("**/write")
-    server.line.max_waiting = 1
+    server.queue.max_waiting = 1
     monkeypatch.setattr(server_module, "write_text", lambda *arguments: iter(SCRIPT[:3]))
     press(page, "Write")
     page.get_by_role("alert").get_by_text("Is nlm-serve still running?").wait_for()

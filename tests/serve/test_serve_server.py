@@ -12,12 +12,12 @@ import requests
 import torch
 
 from minlm.errors import MinlmError
+from minlm.generation import stream_text as streaming
 from minlm.progress import log
 from minlm.scripts import generate, serve
 from minlm.serve import server as server_module
 from minlm.serve.request import MAX_BODY_BYTES, MAX_PROMPT_CHARACTERS, TextRequest, parse
 from minlm.serve.server import Server
-from minlm.transformer import streaming
 
 SECONDS = 20
 
@@ -125,8 +125,8 @@ def test_who_leaves_makes_room(ask, gate, lines):
     assert any("the first" in line and "the client left" in line for line in lines())
 
 
-def test_a_full_line(server, ask, gate):
-    server.line.max_waiting = 1
+def test_a_full_queue(server, ask, gate):
+    server.queue.max_waiting = 1
     ask().next()
     ask().next()
     assert "waiting already" in refusal(post(server), 503)
@@ -143,8 +143,8 @@ def test_a_full_line(server, ask, gate):
         (b"[" * 100_000, "must be JSON"),
         (b"[]", "must be a JSON object"),
         (b'{"top_k": 3}', "no setting 'top_k', only prompt, temperature"),
-        (b'{"prompt": 1}', "prompt must be a text"),
-        (b'{"prompt": null}', "prompt must be a text"),
+        (b'{"prompt": 1}', "prompt must be a string"),
+        (b'{"prompt": null}', "prompt must be a string"),
         (b'{"prompt": "\\ud800"}', "prompt holds half of a surrogate pair"),
         (json.dumps({"prompt": "x" * (MAX_PROMPT_CHARACTERS + 1)}).encode(), "prompt has 10,001 characters"),
         (b'{"temperature": -0.1}', "temperature must be a number from 0 to 2"),
@@ -239,7 +239,7 @@ def test_an_unexpected_error_stays_in_the_terminal(server, monkeypatch, lines, c
     assert "secret" not in message + answer.text
     assert caplog.text.count("RuntimeError: secret") == 2
     monkeypatch.undo()
-    assert post(server, b'{"max_tokens": 1}').status_code == 200  # the line is free
+    assert post(server, b'{"max_tokens": 1}').status_code == 200  # the queue is empty
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minlm.bulk.count_words import count_words_to_file
+from minlm.bulk.train_tokenizer import train_tokenizer
 from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
-from minlm.tokenization.counting import count_words_to_file
+from minlm.tokenization.backend import load_backend
 from minlm.tokenization.pretokenize import find_words
-from minlm.tokenization.train import train_bpe, train_tokenizer
+from minlm.tokenization.train import train_bpe
 
 
 def brute_force(counts: dict[bytes, int], num_merges: int) -> list[tuple[bytes, bytes]]:
@@ -46,9 +48,9 @@ words = st.text("ab", min_size=1, max_size=12) | st.text("abcé中", min_size=1,
 word_counts = st.dictionaries(words.map(str.encode), st.integers(1, 5), max_size=12)
 
 
-@given(word_counts, st.integers(0, 30))
-def test_merges_are_those_of_brute_force(counts, num_merges):
-    vocab, merges = train_bpe(counts, 257 + num_merges, ["<|endoftext|>"])
+@given(word_counts, st.integers(0, 30), st.sampled_from(["numba", "python"]))
+def test_merges_are_those_of_brute_force(counts, num_merges, backend):
+    vocab, merges = train_bpe(counts, 257 + num_merges, ["<|endoftext|>"], load_backend(backend).learn_merges)
     assert merges == brute_force(counts, num_merges)
     assert [vocab[i] for i in range(256)] == [bytes([i]) for i in range(256)]
     assert vocab[256] == b"<|endoftext|>"

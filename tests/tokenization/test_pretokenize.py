@@ -78,7 +78,7 @@ def pieces(words: PreTokenizer, text: str) -> list[str]:
 def test_segments_have_the_words_of_the_whole_however_it_is_cut(text, places, special_tokens):
     words = PreTokenizer(special_tokens)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretokenize, "MIN_SEGMENT_CHARS", 1)
+        patch.setattr(pretokenize, "SEGMENT_CHARS", 1)
         segments = list(words.segments(cut(text, places)))
     assert "".join(segments) == text
     assert [piece for segment in segments for piece in pieces(words, segment)] == pieces(words, text)

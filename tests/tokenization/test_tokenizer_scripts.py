@@ -5,8 +5,6 @@ from published import END
 from minlm.scripts import count_words, tokenize, train_tokenizer
 from minlm.tokenization import BPETokenizer
 
-pytestmark = pytest.mark.usefixtures("restored_logging")
-
 
 def fails(program, argv, capsys) -> str:
     """The one line that a program prints when it fails."""
@@ -71,7 +69,8 @@ def test_count_words_on_bad_text(tmp_path, capsys):
 def test_train_tokenizer_on_bad_input(bible_file, tmp_path, capsys):
     (tmp_path / "empty.txt").touch()
     assert "is empty" in fails(train_tokenizer, [tmp_path / "empty.txt", "--output_dir", tmp_path], capsys)
-    assert "must be at least 257" in fails(train_tokenizer, [bible_file, "--vocab_size", 200], capsys)
+    argv = [bible_file, "--vocab_size", 257, "--special_tokens", "<|endoftext|>", "<|a|>", "--output_dir", tmp_path]
+    assert "must be at least 258" in fails(train_tokenizer, argv, capsys)
     not_a_folder = tmp_path / "empty.txt" / "x"
     assert "cannot write" in fails(train_tokenizer, [bible_file, "--output_dir", not_a_folder], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["empty.txt"]
@@ -81,9 +80,10 @@ def test_tokenize_with_bad_files(bible_file, trained_files, tmp_path, capsys):
     vocab, merges = trained_files
     common = ["--inputs", bible_file, "--output_dir", tmp_path / "out"]
     missing = tmp_path / "vocab.json"
-    assert "there is no file" in fails(tokenize, [*common, "--vocab_path", missing, "--merges_path", merges], capsys)
+    absent = [*common, "--vocab_path", missing, "--merges_path", merges]
+    assert "there is no such file" in fails(tokenize, absent, capsys)
     swapped = [*common, "--vocab_path", merges, "--merges_path", vocab]
-    assert "it is not JSON" in fails(tokenize, swapped, capsys)
+    assert "is not a vocabulary" in fails(tokenize, swapped, capsys)
     other = [*common, "--vocab_path", vocab, "--merges_path", merges, "--special_tokens", "<x>"]
     with pytest.raises(SystemExit):
         tokenize.main([str(argument) for argument in other])

@@ -7,13 +7,13 @@ from checkout import Checkout
 
 @pytest.fixture(scope="session")
 def new_checkout(tmp_path_factory):
-    """Makes checkouts: new ones, or copies of another."""
+    """Return a function that makes a checkout, new or as a copy of another."""
     return lambda **how: Checkout(tmp_path_factory.mktemp("checkout"), **how)
 
 
 @pytest.fixture(scope="session")
 def finished(new_checkout, tmp_path_factory):
-    """A checkout in which everything has been made, once for all processes of pytest; each has a copy."""
+    """A checkout with all results. It is made once for all processes of pytest; each gets a copy."""
     common = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent

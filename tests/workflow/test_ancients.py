@@ -125,7 +125,7 @@ def test_stories_with_and_without_a_checksum_and_texts_under_another_key(new_che
         f"corpus={{tinystories: {stories}, files: {{train: [texts/train.jsonl], text_field: body}}}}",
         "--printshellcmds",
     )  # fmt: skip
-    assert f"--sha256 {checksum}" in output
+    assert f"--sha256={checksum}" in output
     for split in ("train", "valid"):
         assert (checkout.folder / f"data/tinystories/{split}.txt").read_bytes() == STORIES
     assert (checkout.folder / "data/files/train.txt").read_text() == "one\n<|endoftext|>\ntwo\n<|endoftext|>\n"

@@ -1,4 +1,4 @@
-"""Snakemake's cache between workflows: what one checkout has made, another with the same code and input takes over."""
+"""Snakemake's between-workflow cache: a checkout takes over what another with the same code and input has computed."""
 
 import os
 
@@ -27,16 +27,16 @@ def test_two_checkouts_share_while_code_settings_and_texts_are_the_same(cache, n
         assert (second.folder / path).read_bytes() == (first.folder / path).read_bytes()
     assert (first.folder / TOKENS[0]).read_bytes() != (first.folder / TOKENS[1]).read_bytes()
 
-    # in the first, whose kernels are compiled
+    # in the first checkout, whose kernels are compiled
     first.run("data/tokenizer/vocab.json", "--cache", "--config", "tokenizer={vocab_size: 290}")
-    assert len(list(of_this_code.iterdir())) == 5 + 2  # a vocabulary more
+    assert len(list(of_this_code.iterdir())) == 5 + 2  # one more vocabulary
     with open(first.folder / "texts/train.txt", "a") as file:
         file.write("<|endoftext|>\nA new one.\n")
     first.run("data/tokenizer/vocab.json", "--cache")
-    assert len(list(of_this_code.iterdir())) == 5 + 2 + 3  # and counts
+    assert len(list(of_this_code.iterdir())) == 5 + 2 + 3  # one more vocabulary, and counts
 
     with open(second.folder / "minlm/tokenization/train.py", "a") as file:
         file.write("# another way to train\n")
     second.run("--dry-run", TOKENS[0], "--cache")
     (of_other_code,) = set(cache.iterdir()) - {of_this_code}
-    assert list(of_other_code.iterdir()) == []  # where nothing old is found
+    assert list(of_other_code.iterdir()) == []  # results of the old code are not found

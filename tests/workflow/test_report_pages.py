@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from minlm import pages
+from minlm.reports.pages import write_page
 from minlm.scripts import report_pages
 from minlm.tokenization import BPETokenizer
 
@@ -13,7 +13,7 @@ from minlm.tokenization import BPETokenizer
 @pytest.fixture
 def flags(tmp_path):
     """Flags for the files of a finished run; the pages go to tmp_path/pages."""
-    from minlm.transformer.samples import Sample, Setting, write_samples
+    from minlm.generation.samples_file import Sample, Setting, write_samples
 
     vocab = {byte: bytes([byte]) for byte in range(256)} | {256: b"<|endoftext|>", 257: b"th", 258: b"the"}
     tokenizer = BPETokenizer(vocab, [(b"t", b"h"), (b"th", b"e")], ["<|endoftext|>"])
@@ -24,14 +24,14 @@ def flags(tmp_path):
         "baseline": {"lzma_bits_per_byte": 2.25, "bz2_bits_per_byte": 1.5}, "parameters": 29536, "iteration": 100,
     }  # fmt: skip
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
-    samples = [Sample("a <b>", Setting(t, 0.9), 7, f"a <b> & {t}", 3, False) for t in (0.7, 1.0)]
+    samples = [Sample("a <b>", Setting(t, 0.9, k), 7, f"a <b> & {t}", 3, False) for t, k in ((0.7, None), (0.7, 40))]
     write_samples(tmp_path / "samples.txt", samples, "Samples")
     files = {"vocab_path": "vocab.json", "merges_path": "merges.txt", "corpus": "corpus.csv",
              "evaluation": "evaluation.json", "samples": "samples.txt", "output_dir": "pages"}  # fmt: skip
     return [word for name, file in files.items() for word in (f"--{name}", str(tmp_path / file))]
 
 
-def test_each_page_tells_what_its_file_holds(flags, tmp_path):
+def test_each_page_shows_the_contents_of_its_file(flags, tmp_path):
     report_pages.main([*flags, "--texts", "the <é>"])
     made = {path.stem: path.read_text() for path in (tmp_path / "pages").iterdir()}
     assert set(made) == {"corpus", "tokenizer", "evaluation", "samples", "environment"}
@@ -41,6 +41,8 @@ def test_each_page_tells_what_its_file_holds(flags, tmp_path):
     assert made["samples"].count('<div class="card">') == 2
     assert made["samples"].count("<h3>") == 1
     assert "a &lt;b&gt; &amp; 0.7" in made["samples"]
+    titles = ["temperature 0.7, top_p 0.9, seed 7", "temperature 0.7, top_p 0.9, top_k 40, seed 7"]
+    assert re.findall("<b>(.*?)</b>", made["samples"]) == titles
     tokens = re.findall(r'<span class="t\d" title="(\d+)">(.*?)</span>', made["tokenizer"])
     assert tokens == [("258", "the"), ("32", " "), ("60", "&lt;"), ("195", "⟨c3⟩"), ("169", "⟨a9⟩"), ("62", "&gt;")]
     assert "8 bytes, 6 tokens: 1.33 bytes/token" in made["tokenizer"]
@@ -57,6 +59,9 @@ def test_a_file_that_is_missing_or_something_else_is_named(flags, tmp_path, capf
     assert "Traceback" not in error
 
 
-def test_tables_and_pages_escape_what_they_are_given():
-    assert pages.table(("a", "b"), [("<i>", "2")], words=("a",), best=0).count("&lt;i&gt;") == 1
-    assert "<title>&amp;</title>" in pages.page("&")
+def test_pages_escape_what_they_are_given(tmp_path):
+    values = {"title": "&", "header": ["<a>", "b"], "rows": [["<i>", "2"]], "text_columns": ["<a>"], "note": "1 < 2"}
+    write_page(tmp_path / "page.html", "table.html", **values)
+    page = (tmp_path / "page.html").read_text()
+    for part in ("<title>&amp;</title>", 'class="text">&lt;a&gt;<', 'class="text">&lt;i&gt;<', "<td>2<", "1 &lt; 2"):
+        assert part in page

@@ -14,7 +14,7 @@ MIXED = {"mix", "count_words"} | TOKENIZED
 
 @contextmanager
 def touched(path):
-    """The file with a new modification time, and then with the old one again."""
+    """Give the file a new modification time; restore the old one afterwards."""
     before = path.stat()
     os.utime(path, (time.time(), time.time()))
     try:
@@ -51,8 +51,8 @@ def test_a_changed_value_re_runs_what_depends_on_it(finished, change, expected):
     assert set(finished.stale("--config", change)) == expected
 
 
-def test_how_things_run_re_runs_nothing(finished):
-    """Settings of other sources too: none of these changes what has been made."""
+def test_settings_that_change_no_result_re_run_nothing(finished):
+    """Includes settings of sources that this run does not use."""
     assert finished.stale(
         "--cores=1", "--printshellcmds", "--keep-going", "--config",
         "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
@@ -76,14 +76,14 @@ def test_how_things_run_re_runs_nothing(finished):
         "results/samples.txt": {"report_pages"},
     }.items(),
 )
-def test_a_touched_file_re_runs_what_is_behind_it(finished, path, expected):
-    """Small and unchanged as these files are: a touch counts."""
+def test_a_touched_file_re_runs_the_steps_after_it(finished, path, expected):
+    """Touching a file counts even if it is small and unchanged."""
     with touched(finished.folder / path):
         assert set(finished.stale()) == expected
 
 
 def test_only_what_is_asked_for(finished):
-    """`touch data/tokens/train.npy` and asking for the samples trains and samples, and draws no plots."""
+    """After `touch data/tokens/train.npy`, a call for the samples trains and samples, but draws no plots."""
     with touched(finished.folder / "data/tokens/train.npy"):
         assert finished.stale(target="results/samples.txt") == {"train": 1, "sample": 1}
 

@@ -6,29 +6,53 @@ import pytest
 import yaml
 from checkout import ROOT, snakemake
 
-OUTSIDE = r"Shell command directly uses variable (\w+) from outside of the rule"
+EXECUTION = (  # settings that re-run nothing
+    "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
+    "save_interval: 77, log_to_wandb: true}"
+)
 
 
-def test_lint_is_clean_but_for_settings_that_must_not_re_run_anything():
-    """`Shell command directly uses variable`: the device and the ways to compute, the pause between requests, W&B, the
-    interval of saving and which Python runs stand outside `params` on purpose, so that changing them re-runs nothing.
-    """
-    titles = re.findall(r"^    \* (.*):$", snakemake("--lint")[1], re.M)
-    outside = {match[1] for title in titles if (match := re.fullmatch(OUTSIDE, title))}
-    assert [title for title in titles if not re.fullmatch(OUTSIDE, title)] == []
-    assert outside == {"DEVICE", "DELAY", "WANDB", "SAVING", "COMPUTING", "PYTHON"}
+def test_lint_is_clean():
+    status, output = snakemake("--lint")
+    assert status == 0, output
+    assert "your workflow is in a good condition" in output
 
 
-def test_every_rule_has_log_benchmark_message_threads_resources_and_one_script():
+def test_settings_that_re_run_nothing_reach_the_commands_and_jobs_can_be_grouped(tmp_path):
+    """If they were string resources, Snakemake could not group jobs that have one with jobs that have none."""
+    _, output = snakemake(
+        "-n", "-p", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
+        "--groups", "train=model", "plot=model", "evaluate=model", "sample=model",
+        "--configfile", str(ROOT / "config.yaml"), "--config", EXECUTION,
+    )  # fmt: skip
+    commands = {name: command for command, name in re.findall(r"(job python .*-m minlm\.scripts\.(\w+) .*)", output)}
+    assert {"train", "plot", "evaluate", "sample"} <= set(commands)
+    assert commands["train"].startswith(
+        "job python -m torch.distributed.run --standalone --nproc-per-node 2 -m minlm.scripts.train "
+    )
+    for flag in (
+        "compile=off",
+        "grad_accum_steps=2",
+        "gradient_checkpointing=true",
+        "save_interval=77",
+        "log_to_wandb=true",
+    ):
+        assert f" --{flag} " in commands["train"]
+    for name in ("train", "evaluate", "sample"):
+        assert " --device=cpu " in commands[name]
+    assert "--devices" not in commands["train"]
+
+
+def test_every_rule_has_log_benchmark_message_resources_and_one_script():
     rules = {}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for name, body in re.findall(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.M | re.S):
             rules[name] = body
     assert len(rules) > 10
     for name, body in rules.items():
-        # Snakemake allows no benchmark where a result may come from its cache
+        # Snakemake allows no benchmark for a rule that may use its cache
         measured = "cache" if re.search(r"^    cache:", body, re.M) else "benchmark"
-        for directive in ("log", measured, "message", "threads", "resources", "conda", "shell"):
+        for directive in ("log", measured, "message", "resources", "conda", "shell"):
             assert re.search(rf"^    {directive}:", body, re.M), f"{name} lacks {directive}"
         if name != "link":  # that is `ln`
             (script,) = re.findall(r" -m minlm\.scripts\.(\w+)", body)
@@ -55,6 +79,14 @@ def test_a_configuration_error_is_a_short_block_without_traceback():
     start = lines.index("Error: the configuration has 2 problems:")
     assert [line.split(":")[0].strip() for line in lines[start + 1 :]] == ["model.d_modle", "smapling"]
     assert "Did you mean model.d_model?" in lines[start + 1]
+
+
+def test_an_anchor_that_contains_itself_is_a_short_error(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: &model\n  d_model: *model\n")
+    status, output = snakemake("-n", "--cores", "1", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path))
+    assert status == 1
+    assert output.splitlines()[-1] == "Error: config.yaml: an anchor (&) contains itself. Write its values out."
+    assert "Recursion" not in output
 
 
 def test_default_profile_is_loaded_by_itself():

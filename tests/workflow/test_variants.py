@@ -1,9 +1,13 @@
-"""Experiments through the workflow: what variants share is computed once; `results/` of the main run stays as it is."""
+"""Experiments through the workflow: shared stages are computed once, and the main run's results stay as they are."""
 
 import csv
+import re
 
 import pytest
 import yaml
+from checkout import snakemake
+
+from minlm.cores import available_cores
 
 COMPARISON = "results/comparison.html"
 
@@ -18,7 +22,7 @@ def jobs(checkout, target=COMPARISON, **variants):
 
 @pytest.fixture(scope="module")
 def fresh(new_checkout):
-    """Nothing has been made here yet; only dry runs."""
+    """A checkout without results, for dry runs."""
     return new_checkout()
 
 
@@ -43,13 +47,13 @@ def test_another_mix_shares_the_source(fresh):
     assert made["mix"] == made["count_words"] == made["train"] == 1
 
 
-def test_the_main_run_knows_nothing_of_experiments(fresh):
+def test_the_main_run_ignores_experiments(fresh):
     plain = fresh.stale(target="results/samples.txt")
     assert jobs(fresh, target="results/samples.txt", wide={"model.d_ff": 64}) == plain
     assert plain["train"] == 1
 
 
-def test_a_problem_of_a_variant_is_told_before_anything_runs(fresh):
+def test_a_problem_of_a_variant_is_reported_before_anything_runs(fresh):
     output = fresh.run("-n", COMPARISON, "--config", experiments(wide={"model.d_modle": 3}), status=1)
     assert "experiments.wide: model.d_modle: unknown key. Did you mean model.d_model?" in output
     assert "Traceback" not in output
@@ -78,6 +82,33 @@ def test_a_comparison_for_real(finished_with_variants):
     assert not (results / "experiments/lr-lr_max=0.002/samples.txt").is_symlink()
 
 
+def threads(checkout, *arguments, target=COMPARISON):
+    """The number of threads of each training that would run."""
+    arguments = ("-n", "-p", "--cores", "2", target, *arguments)
+    return re.findall(r"scripts\.train .*--threads (\d+)", snakemake(*arguments, folder=checkout.folder)[1])
+
+
+def test_trainings_on_a_cpu_share_the_cores(fresh):
+    cores = str(min(2, available_cores()))
+    two = ["--config", experiments(lr={"sweep": {"training.lr_max": [5e-4, 2e-3]}})]
+    cpu, gpu, ranks = ("training={device: cpu}", "training={device: cuda}", "training={device: cpu, devices: 2}")
+    assert threads(fresh, "--config", cpu, target="results/model.pt") == [cores]
+    assert threads(fresh, *two, cpu) == ["1", "1"]
+    assert threads(fresh, *two, cpu, target="results/model.pt") == [cores]  # only one of them is requested
+    assert threads(fresh, *two, gpu) == threads(fresh, *two, ranks) == [cores, cores]
+
+
+def test_more_cores_than_there_are(fresh):
+    output = snakemake("-n", "-p", "--cores", "512", "results/model.pt", folder=fresh.folder)[1]
+    assert f"--cores 512: this process may use {available_cores()}" in output
+    assert re.findall(r"scripts\.train .*--threads (\d+)", output) == [str(min(16, available_cores()))]
+
+
+def test_threads_re_run_nothing(finished_with_variants):
+    for cores in ("1", "2", "64"):
+        assert finished_with_variants.stale("--cores", cores, "--max-threads", cores, target=COMPARISON) == {}
+
+
 def test_more_variants_later_compute_only_themselves(finished_with_variants):
     assert jobs(finished_with_variants) == {}
     assert jobs(finished_with_variants, base=None, lr={"sweep": {"training.lr_max": [1e-4, 4e-3]}}) == {
@@ -85,8 +116,8 @@ def test_more_variants_later_compute_only_themselves(finished_with_variants):
     }  # fmt: skip
 
 
-def test_a_variant_that_parts_from_the_main_run_is_computed(finished_with_variants):
-    """Its files were links and become its own; the main run's stay as they are."""
+def test_a_variant_that_now_differs_from_the_main_run_is_computed(finished_with_variants):
+    """Its links become files of its own; the main run's files stay as they are."""
     change = ["--config", experiments(base={"training.seed": 5})]
     assert finished_with_variants.stale(*change, target="results/experiments/base/samples.txt") == {
         "train": 1,
@@ -97,12 +128,12 @@ def test_a_variant_that_parts_from_the_main_run_is_computed(finished_with_varian
     samples = finished_with_variants.folder / "results/experiments/base/samples.txt"
     assert not samples.is_symlink()
     assert (finished_with_variants.folder / "results/samples.txt").read_bytes() == before
-    assert jobs(finished_with_variants)["link"] == 2  # back to the configuration of before: samples and metrics, linked
+    assert jobs(finished_with_variants)["link"] == 2  # with the old configuration again, samples and metrics are links
 
 
 @pytest.fixture(scope="module")
 def finished_with_variants(finished, new_checkout):
-    """The main run was there before the variants."""
+    """A checkout in which the main run was made before the variants."""
     made = new_checkout(like=finished.folder)
     with open(made.folder / "config.yaml", "a") as file:
         file.write("experiments: {base: null, lr: {sweep: {training.lr_max: [1.0e-4, 2.0e-3]}}}\n")

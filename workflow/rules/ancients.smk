@@ -1,4 +1,4 @@
-# Ancient books from Project Gutenberg: catalog, selection, one file per book, cleaning, documents.
+# Ancient books from Project Gutenberg: the catalog, a selection, a file for each book, cleaning, documents.
 
 
 rule catalog:
@@ -10,16 +10,17 @@ rule catalog:
         "logs/benchmarks/catalog.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        flags=flags(ANCIENTS, "gutendex_url", "author_year_end", "languages"),
+        flags=RUNS.settings("ancients", "gutendex_url", "author_year_end", "languages"),
+        execution=RUNS.execution("ancients", "request_delay"),
     message:
         "Reading the Gutendex catalog of ancient authors."
     shell:
-        "exec python -m minlm.scripts.catalog {params.flags} --request_delay {DELAY} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.catalog {params.flags} {params.execution}"
+        " --output {output:q} --log_file {log:q}"
 
 
 checkpoint selection:
@@ -33,22 +34,21 @@ checkpoint selection:
         "logs/benchmarks/selection.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=flags(ANCIENTS, "author_year_end", "max_books", "include", "exclude"),
+        flags=RUNS.settings("ancients", "author_year_end", "max_books", "include", "exclude"),
     message:
         "Choosing the books."
     shell:
-        "exec python -m minlm.scripts.selection --catalog {input} {params.flags}"
-        " --books_dir data/ancients/books --output {output.csv} --log_file {log}"
+        "job python -m minlm.scripts.selection --catalog {input:q} {params.flags}"
+        " --books_dir data/ancients/books --output {output.csv:q} --log_file {log:q}"
 
 
 rule fetch_book:
     input:
-        # its time does not matter: a book that is here is never fetched again
+        # with ancient(), a new selection does not fetch the books of the old one again
         selection=ancient("data/ancients/selection.csv"),
     output:
         "data/ancients/books/{id}.txt",
@@ -60,15 +60,16 @@ rule fetch_book:
         id=r"\d+",
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        execution=RUNS.execution("ancients", "request_delay"),
     message:
         "Fetching book {wildcards.id}."
     shell:
-        "exec python -m minlm.scripts.fetch_book --selection {input.selection} --gutenberg_id {wildcards.id}"
-        " --request_delay {DELAY} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.fetch_book --selection {input.selection:q} --gutenberg_id {wildcards.id}"
+        " {params.execution} --output {output:q} --log_file {log:q}"
 
 
 rule clean_book:
@@ -86,26 +87,20 @@ rule clean_book:
         "clean_books"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=flags(
-            {
-                "light": ANCIENTS["light_cleaning"],
-                "keep_typography": ANCIENTS["keep_typography"],
-            },
-        ),
+        flags=flags({"light": ANCIENTS["light_cleaning"], "keep_typography": ANCIENTS["keep_typography"]}),
     message:
         "Cleaning book {wildcards.id}."
     shell:
-        "exec python -m minlm.scripts.clean_book --input {input} {params.flags} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.clean_book --input {input:q} {params.flags} --output {output:q} --log_file {log:q}"
 
 
 rule build_ancients:
     input:
-        selected_books,
+        lambda wildcards: expand("data/ancients/clean/{id}.txt", id=kept_books(checkpoints.selection.get().output.csv)),
     output:
         train="data/ancients/train.txt",
         valid="data/ancients/valid.txt",
@@ -115,15 +110,14 @@ rule build_ancients:
         "logs/benchmarks/build_ancients.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
     params:
-        flags=flags(ANCIENTS, "min_words", "max_words", "valid_fraction", "max_failed"),
+        flags=RUNS.settings("ancients", "min_words", "max_words", "valid_fraction", "max_failed"),
         seed=CORPUS["seed"],
     message:
         "Cutting the books into documents."
     shell:
-        "exec python -m minlm.scripts.build_ancients --inputs {input} {params.flags} --seed {params.seed}"
-        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+        "job python -m minlm.scripts.build_ancients --inputs {input:q} {params.flags} --seed {params.seed}"
+        " --output_train {output.train:q} --output_valid {output.valid:q} --log_file {log:q}"

@@ -1,4 +1,4 @@
-# Text in: one of three sources, then the mix that the tokenizer and the model see.
+# The corpus: text from one of three sources, and the mix that the tokenizer and the model see.
 
 
 rule sample_corpus:
@@ -11,17 +11,16 @@ rule sample_corpus:
         "logs/benchmarks/sample_corpus.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=flags(CORPUS["sample"]),
+        flags=RUNS.settings("corpus.sample"),
     message:
         "Writing the sample corpus, the Bible in Basic English."
     shell:
-        "exec python -m minlm.scripts.sample_corpus {params.flags}"
-        " --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+        "job python -m minlm.scripts.sample_corpus {params.flags}"
+        " --output_train {output.train:q} --output_valid {output.valid:q} --log_file {log:q}"
 
 
 rule download_tinystories:
@@ -34,24 +33,28 @@ rule download_tinystories:
     cache: CACHE
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=240,
     params:
-        url=lambda wildcards: CORPUS["tinystories"][f"{wildcards.split}_url"],
-        sha256=lambda wildcards: flags({"sha256": CORPUS["tinystories"][f"{wildcards.split}_sha256"]}),
+        flags=lambda wildcards: flags(
+            {name: CORPUS["tinystories"][f"{wildcards.split}_{name}"] for name in ("url", "sha256")}
+        ),
     message:
         "Downloading TinyStories ({wildcards.split})."
     shell:
-        "exec python -m minlm.scripts.download --url {params.url:q} {params.sha256}"
-        " --output {output} --log_file {log}"
+        "job python -m minlm.scripts.download {params.flags} --output {output:q} --log_file {log:q}"
+
+
+# Snakemake takes {a} in a file's name for a wildcard, so `params` track changes of such files.
+FILES = {split: expand_globs(CORPUS["files"][split]) for split in ("train", "valid")}
+INPUT = {split: [path for path in paths if "{" not in path] for split, paths in FILES.items()}
+BRACES = [path for paths in FILES.values() for path in paths if "{" in path]
 
 
 rule collect_files:
     input:
-        train=expand_globs(CORPUS["files"]["train"]),
-        valid=expand_globs(CORPUS["files"]["valid"]),
+        **INPUT,
     output:
         train="data/files/train.txt",
         valid="data/files/valid.txt",
@@ -61,58 +64,56 @@ rule collect_files:
         "logs/benchmarks/collect_files.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        flags=flags(CORPUS["files"], "valid_fraction", "documents", "text_field"),
-        valid=lambda wildcards, input: flags({"valid": list(input.valid)}),
+        flags=RUNS.settings("corpus.files", "valid_fraction", "documents", "text_field"),
+        files=lambda wildcards: flags(FILES),
+        changed=lambda wildcards: [f"{path} {os.stat(path).st_mtime_ns}" for path in BRACES],
         seed=CORPUS["seed"],
     message:
         "Collecting your text files."
     shell:
-        "exec python -m minlm.scripts.collect_files --train {input.train:q} {params.valid} {params.flags}"
-        " --seed {params.seed} --output_train {output.train} --output_valid {output.valid} --log_file {log}"
+        "job python -m minlm.scripts.collect_files {params.files} {params.flags}"
+        " --seed {params.seed} --output_train {output.train:q} --output_valid {output.valid:q} --log_file {log:q}"
 
 
 rule mix:
     input:
-        train=lambda wildcards: f"data/{RUNS[wildcards.run]['corpus']['source']}/train.txt",
-        valid=lambda wildcards: f"data/{RUNS[wildcards.run]['corpus']['source']}/valid.txt",
+        train=lambda wildcards: f"data/{RUNS[wildcards.run_dir]['corpus']['source']}/train.txt",
+        valid=lambda wildcards: f"data/{RUNS[wildcards.run_dir]['corpus']['source']}/valid.txt",
         ancients=lambda wildcards: expand(
             "data/ancients/{split}.txt",
-            split=["train", "valid"] if RUNS[wildcards.run]["ancients"]["share"] > 0 else [],
+            split=["train", "valid"] if RUNS[wildcards.run_dir]["ancients"]["share"] > 0 else [],
         ),
     output:
-        train="data/{run}corpus/train.txt",
-        valid="data/{run}corpus/valid.txt",
-        record="data/{run}corpus/mixture.json",
+        train="data/{run_dir}corpus/train.txt",
+        valid="data/{run_dir}corpus/valid.txt",
+        record="data/{run_dir}corpus/mixture.json",
     log:
-        "logs/{run}mix.log",
+        "logs/{run_dir}mix.log",
     benchmark:
-        "logs/benchmarks/{run}mix.tsv"
+        "logs/benchmarks/{run_dir}mix.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=60,
     params:
-        ancients=lambda wildcards, input: (
-            "--ancients_train {} --ancients_valid {}".format(*input.ancients) if input.ancients else ""
-        ),
-        share=lambda wildcards: RUNS[wildcards.run]["ancients"]["share"],
-        flags=settings("corpus", "target_total_words", "seed"),
+        ancients=lambda wildcards, input: flags(dict(zip(["ancients_train", "ancients_valid"], input.ancients))),
+        share=lambda wildcards: RUNS[wildcards.run_dir]["ancients"]["share"],
+        flags=RUNS.settings("corpus", "target_total_words", "seed"),
     message:
         "Putting the corpus together (ancient books: {params.share:.0%} of the words)."
     shell:
-        "exec python -m minlm.scripts.mix --base_train {input.train} --base_valid {input.valid}"
+        "job python -m minlm.scripts.mix --base_train {input.train:q} --base_valid {input.valid:q}"
         " {params.ancients} --share {params.share} {params.flags}"
-        " --output_train {output.train} --output_valid {output.valid} --output_record {output.record} --log_file {log}"
+        " --output_train {output.train:q} --output_valid {output.valid:q} --output_record {output.record:q}"
+        " --log_file {log:q}"
 
 
-# Name and folder of the corpora to report, the mix last. Where nothing is mixed, data/corpus is the source.
+# The name and the folder of each corpus in the report, the mix last. If nothing is mixed, data/corpus is the source.
 REPORTED = {CORPUS["source"]: "data/corpus"}
 if ANCIENTS["share"] > 0 or CORPUS["target_total_words"] is not None:
     BOOKS = {"ancients": "data/ancients"} if ANCIENTS["share"] > 0 else {}
@@ -134,7 +135,6 @@ rule corpus_report:
         "logs/benchmarks/corpus_report.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
@@ -143,6 +143,6 @@ rule corpus_report:
     message:
         "Counting what the corpus holds."
     shell:
-        "exec python -m minlm.scripts.corpus_report --corpora {params.corpora} --mixture {input.record}"
-        " --vocab_path {input.vocab} --merges_path {input.merges} --threads {threads}"
-        " --output_csv {output.csv} --output_png {output.png} --log_file {log}"
+        "job python -m minlm.scripts.corpus_report --corpora {params.corpora} --mixture {input.record:q}"
+        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} --threads {threads}"
+        " --output_csv {output.csv:q} --output_png {output.png:q} --log_file {log:q}"

@@ -1,4 +1,4 @@
-# The model as a folder that transformers loads.
+# The model as a folder that the transformers library loads.
 
 
 rule export:
@@ -20,7 +20,6 @@ rule export:
         "logs/benchmarks/export.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=4000,
         runtime=10,
@@ -30,6 +29,6 @@ rule export:
     message:
         "Exporting the model to results/export."
     shell:
-        "exec python -m minlm.scripts.export --checkpoint {input.model} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} --evaluation {input.evaluation} --corpus_source {params.source}"
-        " --ancients_share {params.share} --output $(dirname {output.weights}) --log_file {log}"
+        "job python -m minlm.scripts.export --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
+        " --merges_path {input.merges:q} --evaluation {input.evaluation:q} --corpus_source {params.source}"
+        ' --ancients_share {params.share} --output "$(dirname {output.weights:q})" --log_file {log:q}'

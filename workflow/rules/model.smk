@@ -1,95 +1,100 @@
-# Tokens to a model, and the model's texts.
+# From tokens to a model, and what the model writes.
 
 
 rule train:
     input:
         **TOKENIZER_FILES,
-        train=made("tokens", whole_or_shards("data/{run}tokens/train.npy")),
-        valid=made("tokens", "data/{run}tokens/valid.npy"),
+        train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
+        valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
     output:
-        model="results/{run}model.pt",
-        metrics="results/{run}metrics.csv",
+        model="results/{run_dir}model.pt",
+        metrics="results/{run_dir}metrics.csv",
     log:
-        "logs/{run}train.log",
+        "logs/{run_dir}train.log",
     benchmark:
-        "logs/benchmarks/{run}train.tsv"
+        "logs/benchmarks/{run_dir}train.tsv"
     wildcard_constraints:
-        run=computes("model"),
+        run_dir=RUNS.computing("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads(workflow, RUNS, "train")
     resources:
         mem_mb=8000,
         runtime=1440,
         gpu=0 if TRAINING["device"] == "cpu" else TRAINING["devices"],
     params:
-        vocab=settings("tokenizer", "vocab_size"),
-        model=settings("model"),
-        training=settings("training"),
+        vocab=RUNS.settings("tokenizer", "vocab_size"),
+        model=RUNS.settings("model"),
+        training=RUNS.settings("training"),
+        execution=RUNS.execution("training"),
+        torchrun=unrecorded(torchrun(TRAINING["devices"])),
     message:
         "Training the model."
     shell:
-        # the state of an interrupted run is no output: Snakemake deletes the outputs of a job that failed
-        "exec {PYTHON} -m minlm.scripts.train --train_tokens {input.train} --val_tokens {input.valid}"
-        " --vocab_path {input.vocab} --merges_path {input.merges} {params.vocab} {params.model} {params.training}"
-        " {COMPUTING} {SAVING} {DEVICE} {WANDB} --threads {threads}"
-        " --checkpoint_path {output.model} --log_csv {output.metrics} --log_file {log}"
+        # the state of an interrupted run is not an output, because Snakemake deletes the outputs of a job that failed
+        "job python {params.torchrun} -m minlm.scripts.train --train_tokens {input.train:q} --val_tokens {input.valid:q}"
+        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.vocab} {params.model} {params.training}"
+        " {params.execution} --threads {threads}"
+        " --checkpoint_path {output.model:q} --log_csv {output.metrics:q} --log_file {log:q}"
 
 
 rule evaluate:
     input:
         **TOKENIZER_FILES,
-        model="results/{run}model.pt",
-        tokens=made("tokens", "data/{run}tokens/valid.npy"),
-        text=made("corpus", "data/{run}corpus/valid.txt"),
+        model="results/{run_dir}model.pt",
+        tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
+        text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt"),
     output:
-        report("results/{run}evaluation.json", caption="../report/evaluation.rst", category="Evaluation"),
+        report("results/{run_dir}evaluation.json", caption="../report/evaluation.rst", category="Evaluation"),
     log:
-        "logs/{run}evaluate.log",
+        "logs/{run_dir}evaluate.log",
     benchmark:
-        "logs/benchmarks/{run}evaluate.tsv"
+        "logs/benchmarks/{run_dir}evaluate.tsv"
     wildcard_constraints:
-        run=computes("model"),
+        run_dir=RUNS.computing("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads(workflow, RUNS, "evaluate")
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        execution=RUNS.execution("training", "device"),
     message:
         "Evaluating the model on the validation text."
     shell:
-        "exec python -m minlm.scripts.evaluate --checkpoint {input.model} --tokens {input.tokens} --text {input.text}"
-        " --vocab_path {input.vocab} --merges_path {input.merges} {DEVICE} --threads {threads}"
-        " --output {output} --log_file {log}"
+        "job python -m minlm.scripts.evaluate --checkpoint {input.model:q} --tokens {input.tokens:q}"
+        " --text {input.text:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
+        " {params.execution} --threads {threads} --output {output:q} --log_file {log:q}"
 
 
 rule sample:
     input:
         **TOKENIZER_FILES,
-        model=made("model", "results/{run}model.pt"),
+        model=RUNS.output_of("model", "results/{run_dir}model.pt"),
     output:
-        report("results/{run}samples.txt", caption="../report/samples.rst", category="Samples"),
+        report("results/{run_dir}samples.txt", caption="../report/samples.rst", category="Samples"),
     log:
-        "logs/{run}sample.log",
+        "logs/{run_dir}sample.log",
     benchmark:
-        "logs/benchmarks/{run}sample.tsv"
+        "logs/benchmarks/{run_dir}sample.tsv"
     wildcard_constraints:
-        run=computes("samples"),
+        run_dir=RUNS.computing("samples"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 16
+    threads: shared_threads(workflow, RUNS, "sample")
     resources:
         mem_mb=4000,
         runtime=60,
     params:
         settings=lambda wildcards: [
-            f"{s['temperature']}:{s['top_p'] or 'none'}" for s in RUNS[wildcards.run]["sampling"]["settings"]
+            f"{s['temperature']}:{s['top_p'] or 'none'}" for s in RUNS[wildcards.run_dir]["sampling"]["settings"]
         ],
-        flags=settings("sampling", "prompts", "max_new_tokens", "seed"),
+        flags=RUNS.settings("sampling", "prompts", "max_new_tokens", "seed"),
+        execution=RUNS.execution("training", "device"),
     message:
         "Writing samples."
     shell:
-        "exec python -m minlm.scripts.sample --checkpoint {input.model} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} --settings {params.settings} {params.flags}"
-        " {DEVICE} --threads {threads} --output {output} --log_file {log}"
+        "job python -m minlm.scripts.sample --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
+        " --merges_path {input.merges:q} --settings {params.settings} {params.flags}"
+        " {params.execution} --threads {threads} --output {output:q} --log_file {log:q}"

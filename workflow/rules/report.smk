@@ -1,29 +1,29 @@
-# Pictures of a run, and the comparison of several.
+# Pages and pictures of a run, and the comparison of several runs.
 
-PLOTS = {name: f"results/{{run}}plots/{name}.png" for name in ("loss_vs_iter", "loss_vs_time", "speed_vs_iter")}
+PLOTS = {name: f"results/{{run_dir}}plots/{name}.png" for name in ("loss_vs_iter", "loss_vs_time", "speed_vs_iter")}
 
 
 rule plot:
     input:
-        "results/{run}metrics.csv",
+        "results/{run_dir}metrics.csv",
     output:
         **{name: report(path, caption=f"../report/{name}.rst", category="Training") for name, path in PLOTS.items()},
     log:
-        "logs/{run}plot.log",
+        "logs/{run_dir}plot.log",
     benchmark:
-        "logs/benchmarks/{run}plot.tsv"
+        "logs/benchmarks/{run_dir}plot.tsv"
     wildcard_constraints:
-        run=computes("model"),
+        run_dir=RUNS.computing("model"),
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     message:
         "Drawing the training curves."
     shell:
-        "exec python -m minlm.scripts.plot --metrics {input} --output_dir $(dirname {output.loss_vs_iter}) --log_file {log}"
+        "job python -m minlm.scripts.plot --metrics {input:q}"
+        ' --output_dir "$(dirname {output.loss_vs_iter:q})" --log_file {log:q}'
 
 
 PAGES = {
@@ -49,29 +49,28 @@ rule report_pages:
         "logs/benchmarks/report_pages.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     message:
         "Writing pages for the report."
     shell:
-        "exec python -m minlm.scripts.report_pages --vocab_path {input.vocab} --merges_path {input.merges}"
-        " --corpus {input.corpus} --evaluation {input.evaluation} --samples {input.samples}"
-        " --output_dir $(dirname {output.tokenizer}) --log_file {log}"
+        "job python -m minlm.scripts.report_pages --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
+        " --corpus {input.corpus:q} --evaluation {input.evaluation:q} --samples {input.samples:q}"
+        ' --output_dir "$(dirname {output.tokenizer:q})" --log_file {log:q}'
 
 
-# Where a variant has the same settings as an earlier run, the files in its own folder are links to that run's.
+# A run that does not compute a stage itself has links to the files of the run that does.
 RESULTS = {
     "model": ["model.pt", "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
     "samples": ["samples.txt"],
 }
 LINKS = {
-    f"results/{run}{name}": f"results/{first}{name}"
+    f"results/{run}{name}": f"results/{source}{name}"
     for stage, names in RESULTS.items()
-    for run, first in FIRST_ALIKE[stage].items()
+    for run, source in RUNS.computed_by[stage].items()
     for name in names
-    if run != first
+    if run != source
 }
 
 
@@ -88,21 +87,25 @@ rule link:
         link=any_of(LINKS or ["(none)"]),
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=100,
         runtime=5,
+    params:
+        target=lambda wildcards, input, output: link_target(input[0], output[0]),
     message:
-        "{output} is {input}: the settings are the same."
+        "Linking {output} to {input}: the settings are the same."
     shell:
-        "ln -sfr {input:q} {output:q} 2> {log:q}"
+        "ln -sf {params.target:q} {output:q} 2> {log:q}"
+
+
+VARIANTS = [run for run in RUNS if run != MAIN]
 
 
 rule compare:
     input:
-        evaluations=[f"results/{run}evaluation.json" for run in RUNS if run != MAIN],
-        metrics=[f"results/{run}metrics.csv" for run in RUNS if run != MAIN],
-        samples=[f"results/{run}samples.txt" for run in RUNS if run != MAIN],
+        evaluations=[f"results/{run}evaluation.json" for run in VARIANTS],
+        metrics=[f"results/{run}metrics.csv" for run in VARIANTS],
+        samples=[f"results/{run}samples.txt" for run in VARIANTS],
     output:
         html=report("results/comparison.html", caption="../report/comparison.rst", category="Experiments"),
         png="results/comparison.png",
@@ -113,15 +116,14 @@ rule compare:
         "logs/benchmarks/compare.tsv"
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        runs=[f"results/{run}".rstrip("/") for run in RUNS if run != MAIN],
-        settings=[differences(config, RUNS[run]) for run in RUNS if run != MAIN],
+        runs=[f"results/{run}".rstrip("/") for run in VARIANTS],
+        settings=lambda wildcards: [differences(config, RUNS[run]) for run in VARIANTS],
     message:
         "Comparing {params.runs}."
     shell:
-        "exec python -m minlm.scripts.compare --runs {params.runs:q} --settings {params.settings:q}"
-        " --output_html {output.html} --output_png {output.png} --output_csv {output.csv} --log_file {log}"
+        "job python -m minlm.scripts.compare --runs {params.runs:q} --settings {params.settings:q}"
+        " --output_html {output.html:q} --output_png {output.png:q} --output_csv {output.csv:q} --log_file {log:q}"

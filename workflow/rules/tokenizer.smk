@@ -1,13 +1,13 @@
-# Text to tokens.
+# From text to tokens.
 
 
 rule count_words:
     input:
-        "data/{run}corpus/train.txt",
+        "data/{run_dir}corpus/train.txt",
     output:
-        "data/{run}tokenizer/word_counts{shard}.npz",
+        "data/{run_dir}tokenizer/word_counts{shard}.npz",
     log:
-        "logs/{run}count_words{shard}.log",
+        "logs/{run_dir}count_words{shard}.log",
     wildcard_constraints:
         shard=SHARD,
     cache: CACHE
@@ -18,68 +18,66 @@ rule count_words:
         mem_mb=2000,
         runtime=60,
     params:
-        shard=shard_flag,
+        shard=lambda wildcards: shard_flag(wildcards.shard),
     message:
         "Counting the pre-tokens of the training text {params.shard}."
     shell:
-        "exec python -m minlm.scripts.count_words --inputs {input} {params.shard} --threads {threads}"
-        " --output {output} --log_file {log}"
+        "job python -m minlm.scripts.count_words --inputs {input:q} {params.shard} --threads {threads}"
+        " --output {output:q} --log_file {log:q}"
 
 
 if SHARDS > 1:
 
     rule merge_counts:
         input:
-            whole_or_shards("data/{run}tokenizer/word_counts.npz"),
+            shard_paths("data/{run_dir}tokenizer/word_counts.npz", SHARDS),
         output:
-            "data/{run}tokenizer/word_counts.npz",
+            "data/{run_dir}tokenizer/word_counts.npz",
         log:
-            "logs/{run}merge_counts.log",
+            "logs/{run_dir}merge_counts.log",
         benchmark:
-            "logs/benchmarks/{run}merge_counts.tsv"
+            "logs/benchmarks/{run_dir}merge_counts.tsv"
         conda:
             "../../envs/minlm.yaml"
-        threads: 1
         resources:
             mem_mb=2000,
             runtime=60,
         message:
             "Adding up the counts of the shards."
         shell:
-            "exec python -m minlm.scripts.count_words --inputs {input} --output {output} --log_file {log}"
+            "job python -m minlm.scripts.count_words --inputs {input:q} --output {output:q} --log_file {log:q}"
 
 
 rule train_tokenizer:
     input:
-        made("corpus", "data/{run}tokenizer/word_counts.npz"),
+        RUNS.output_of("corpus", "data/{run_dir}tokenizer/word_counts.npz"),
     output:
         **VOCAB,
     log:
-        "logs/{run}train_tokenizer.log",
+        "logs/{run_dir}train_tokenizer.log",
     cache: CACHE
     conda:
         "../../envs/minlm.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
     params:
-        flags=settings("tokenizer", "vocab_size"),
+        flags=RUNS.settings("tokenizer", "vocab_size"),
     message:
         "Training a tokenizer ({params.flags})."
     shell:
-        "exec python -m minlm.scripts.train_tokenizer {input} {params.flags} --prefix ''"
-        " --output_dir $(dirname {output.vocab}) --log_file {log}"
+        "job python -m minlm.scripts.train_tokenizer {input:q} {params.flags} --prefix ''"
+        ' --output_dir "$(dirname {output.vocab:q})" --log_file {log:q}'
 
 
 rule tokenize:
     input:
         **TOKENIZER_FILES,
-        text=made("corpus", "data/{run}corpus/{split}.txt"),
+        text=RUNS.output_of("corpus", "data/{run_dir}corpus/{split}.txt"),
     output:
-        "data/{run}tokens/{split}{shard}.npy",
+        "data/{run_dir}tokens/{split}{shard}.npy",
     log:
-        "logs/{run}tokenize_{split}{shard}.log",
+        "logs/{run_dir}tokenize_{split}{shard}.log",
     wildcard_constraints:
         split="train|valid",
         shard=f"({SHARD})?",
@@ -91,12 +89,12 @@ rule tokenize:
         mem_mb=2000,
         runtime=120,
     params:
-        split="{split}",  # no flag, but the cache knows jobs by their params
-        shard=shard_flag,
-        flags=settings("tokenizer", "output_dtype"),
+        split="{split}",  # not a flag: the cache tells jobs apart by their params
+        shard=lambda wildcards: shard_flag(wildcards.shard),
+        flags=RUNS.settings("tokenizer", "output_dtype"),
     message:
         "Turning the {wildcards.split} text into tokens {params.shard}."
     shell:
-        "exec python -m minlm.scripts.tokenize --inputs {input.text} --vocab_path {input.vocab}"
-        " --merges_path {input.merges} {params.shard} {params.flags} --threads {threads}"
-        " --output_dir $(dirname {output}) --log_file {log}"
+        "job python -m minlm.scripts.tokenize --inputs {input.text:q} --vocab_path {input.vocab:q}"
+        " --merges_path {input.merges:q} {params.shard} {params.flags} --threads {threads}"
+        ' --output_dir "$(dirname {output:q})" --log_file {log:q}'

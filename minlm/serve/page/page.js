@@ -1,13 +1,13 @@
-// What the page does: ask for a text, show its tokens as they come, tell about each of them.
+// The page's behavior: request a text, show its tokens as they arrive, and describe each of them.
 
 const find = (id) => document.getElementById(id);
 const form = find("form"), text = find("text"), card = find("card");
-const BITS_OF_FULL_COLOR = 10; // for a token that had one chance in 1,024, or less
+const BITS_OF_FULL_COLOR = 10; // tokens with a probability of 1/1024 or less have the strongest color
 
-// --- asking ----------------------------------------------------------------------------------------------------------
+// --- requests --------------------------------------------------------------------------------------------------------
 
-let running = null; // the AbortController of the request under way
-let count = 0; // of tokens in the text
+let running = null; // the AbortController of the current request
+let count = 0; // tokens in the text
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -21,7 +21,7 @@ find("keep-seed").addEventListener("click", () => { form.seed.value = text.datas
 for (const name of ["temperature", "top_p"]) {
   const show = () => { find(`${name}-value`).value = Number(form[name].value).toFixed(2); };
   form[name].addEventListener("input", show);
-  show(); // a browser may have kept the value of an earlier visit
+  show(); // the browser may have kept the value of an earlier visit
 }
 
 async function write() {
@@ -38,17 +38,17 @@ async function write() {
         temperature: Number(form.temperature.value),
         top_p: Number(form.top_p.value),
         max_tokens: Number(form.max_tokens.value),
-        seed: form.seed.value === "" ? undefined : Number(form.seed.value), // left out: another each time
+        seed: form.seed.value === "" ? undefined : Number(form.seed.value), // left out, it is random
       }),
     });
     if (!response.ok) throw new Error((await response.json()).error);
     let event = null;
     for await (event of events(response.body)) handle[event.type](event);
-    if (event?.type !== "end") throw new TypeError("the answer broke off");
+    if (event?.type !== "end") throw new TypeError("the answer is incomplete");
   } catch (error) {
-    if (error.name === "AbortError") say(`Stopped after ${plural(count, "token")}.`);
-    else if (error instanceof TypeError) complain("The server does not answer. Is nlm-serve still running?"); // fetch's
-    else complain(error.message);
+    if (error.name === "AbortError") showStatus(`Stopped after ${plural(count, "token")}.`);
+    else if (error instanceof TypeError) showProblem("The server does not answer. Is nlm-serve still running?"); // from fetch
+    else showProblem(error.message);
   } finally {
     running = null;
     setBusy(false);
@@ -67,19 +67,19 @@ async function* events(body) {
   }
 }
 
-// --- showing ---------------------------------------------------------------------------------------------------------
+// --- the text --------------------------------------------------------------------------------------------------------
 
 let unfinished = []; // tokens that ended inside a character
 
 const handle = {
-  waiting({ in_front }) { say(`Waiting: ${in_front} in front of you.`); },
+  waiting({ in_front }) { showStatus(`Waiting: ${plural(in_front, "request")} ahead of you.`); },
   start({ seed, prompt_tokens, context_length }) {
-    say("Writing …");
+    showStatus("Writing …");
     text.dataset.seed = seed;
     text.append(element("span", "prompt-text", form.prompt.value));
     for (const id of ["text", "legend", "keep-seed"]) find(id).hidden = false;
-    const seen = `the model sees the last ${context_length} of them`;
-    find("hint").textContent = `The prompt has ${prompt_tokens} tokens; ${seen}.`;
+    const seen = `The model sees only the last ${context_length} of them.`;
+    find("hint").textContent = `The prompt has ${prompt_tokens} tokens. ${seen}`;
     find("hint").hidden = prompt_tokens <= context_length;
     text.scrollIntoView({ block: "nearest" });
   },
@@ -90,14 +90,14 @@ const handle = {
   },
   rest(rest) { addSpan(rest.text); },
   end({ tokens, seconds, ended }) {
-    const why = ended ? "the model ended the text there" : "the length was reached";
-    say(`${plural(tokens, "token")} in ${seconds.toFixed(1)} s, seed ${text.dataset.seed}; ${why}.`);
+    const reason = ended ? "The model ended the text" : "The text reached its length";
+    showStatus(`${reason}: ${plural(tokens, "token")} in ${seconds.toFixed(1)} s, seed ${text.dataset.seed}.`);
   },
   error({ message }) { throw new Error(message); },
 };
 
 function addSpan(characters) {
-  const sawEnd = hiddenBelow() < 50; // who has scrolled up reads, and is left alone
+  const sawEnd = hiddenBelow() < 50; // do not scroll away from a reader who has scrolled up
   const span = element("span", "token", characters);
   span.tokens = unfinished;
   unfinished = [];
@@ -116,7 +116,7 @@ function clear() {
   unfinished = [];
   count = 0;
   find("problem").hidden = find("hint").hidden = true;
-  say("");
+  showStatus("");
 }
 
 function setBusy(busy) {
@@ -126,13 +126,13 @@ function setBusy(busy) {
   const hadFocus = document.activeElement === from;
   to.disabled = false;
   from.disabled = true;
-  if (hadFocus) to.focus(); // a disabled button would lose it
+  if (hadFocus) to.focus(); // a disabled button cannot keep it
 }
 
-function say(message) { find("status").textContent = message; }
+function showStatus(message) { find("status").textContent = message; }
 
-function complain(message) {
-  say("");
+function showProblem(message) {
+  showStatus("");
   find("problem").textContent = message;
   find("problem").hidden = false;
   find("problem").scrollIntoView({ block: "nearest" });
@@ -140,14 +140,14 @@ function complain(message) {
 
 // --- a token in detail -----------------------------------------------------------------------------------------------
 
-let shown = null; // the span that the card is about
+let shown = null; // the span that the card describes
 
-text.addEventListener("pointermove", (event) => { // not pointerover: text may scroll by under a resting mouse
+text.addEventListener("pointermove", (event) => { // not pointerover: text may scroll under a resting mouse
   if (event.pointerType === "mouse") showCard(event.target.closest(".token"));
 });
 text.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") hideCard(); });
 text.addEventListener("blur", hideCard);
-document.addEventListener("click", (event) => showCard(event.target.closest?.(".token"))); // a tap beside hides it
+document.addEventListener("click", (event) => showCard(event.target.closest?.(".token"))); // a tap elsewhere hides it
 text.addEventListener("keydown", (event) => {
   const spans = [...text.querySelectorAll(".token")];
   const index = spans.indexOf(shown);
@@ -183,24 +183,24 @@ function hideCard() {
 }
 
 function placeCard() {
-  const place = [...shown.getClientRects()].at(-1); // of its last line
-  const below = place.bottom + 8, above = place.top - card.offsetHeight - 8;
+  const box = [...shown.getClientRects()].at(-1); // of its last line
+  const below = box.bottom + 8, above = box.top - card.offsetHeight - 8;
   card.style.top = `${below + card.offsetHeight > innerHeight && above > 0 ? above : below}px`;
   const rightmost = document.documentElement.clientWidth - card.offsetWidth - 8;
-  card.style.left = `${Math.max(8, Math.min(place.left, rightmost))}px`;
+  card.style.left = `${Math.max(8, Math.min(box.left, rightmost))}px`;
 }
 
 function describe(token) {
   const line = element("p"), spelling = element("code", "spelling", visible(token.spelling));
   line.append(element("span", "big", percent(token.probability)), " for ", spelling);
-  const place = token.alternatives.findIndex((other) => other.id === token.id);
-  const rank = place < 0 ? `not in the top ${token.alternatives.length}` : `number ${place + 1} of all`;
-  return [line, element("p", "note", `token ${token.id}, ${rank} by probability`)];
+  const index = token.alternatives.findIndex((other) => other.id === token.id);
+  const rank = index < 0 ? `not among the ${token.alternatives.length} most probable` : `rank ${index + 1}`;
+  return [line, element("p", "note", `token ${token.id}, ${rank}`)];
 }
 
 function alternatives(token) {
   const table = element("table");
-  table.setAttribute("aria-label", "What the model expected most");
+  table.setAttribute("aria-label", "Most probable tokens");
   for (const other of token.alternatives) {
     const row = table.insertRow();
     row.classList.toggle("drawn", other.id === token.id);
@@ -211,13 +211,13 @@ function alternatives(token) {
   return table;
 }
 
-// --- small things ----------------------------------------------------------------------------------------------------
+// --- helpers ---------------------------------------------------------------------------------------------------------
 
 function element(tag, className = "", content = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = content;
-  return made;
+  const created = document.createElement(tag);
+  created.className = className;
+  created.textContent = content;
+  return created;
 }
 
 function visible(spelling) {

@@ -1,0 +1,1 @@
+"""Ancient books from Project Gutenberg: catalog, selection, fetching, cleaning, cutting into documents."""

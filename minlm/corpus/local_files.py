@@ -1,0 +1,169 @@
+"""A corpus from the user's own text files: names and globs in, one training and one validation file out."""
+
+import glob
+import gzip
+import itertools
+import json
+import random
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from minlm.atomic import atomic_write
+from minlm.documents import check_length, iter_lines, iter_texts, trim, without_separator, write_document
+from minlm.errors import MinlmError
+from minlm.progress import Progress
+from minlm.reading import UNREADABLE
+
+
+def collect_files(
+    train: Sequence[str],
+    valid: Sequence[str],
+    output_train: str | Path,
+    output_valid: str | Path,
+    documents: str = "separator",
+    valid_fraction: float = 0.05,
+    text_field: str = "text",
+    seed: int = 0,
+) -> dict[str, int]:
+    """Write the documents of the given files to two corpus files.
+
+    Args:
+        train: names or globs (`**` includes subfolders) of .txt and .jsonl files, plain or as .gz or .zst.
+        valid: the same for validation. If empty, documents of `train` are held out instead.
+        output_train: corpus file to write.
+        output_valid: corpus file to write.
+        documents: where a document of a .txt file ends: "separator" at `<|endoftext|>` (a file without it is one
+            document), "file" at the end of the file, "blank_line" at a blank line. In .jsonl each line is a document.
+        valid_fraction: fraction of the documents to hold out, at even intervals, and at least one.
+        text_field: the key of the text in .jsonl files.
+        seed: another seed holds out other documents.
+
+    Returns:
+        The number of documents in each file: `{"train": …, "valid": …}`.
+
+    Raises:
+        MinlmError: valid_fraction is out of range; a pattern matches no file; a file is damaged, empty or not UTF-8;
+            a file is named for both training and validation; there is one document only, so none can be held out.
+    """
+    if not 0 < valid_fraction < 1:
+        raise MinlmError(f"valid_fraction must be between 0 and 1, not {valid_fraction}")
+    train_files, valid_files = find_files(train), find_files(valid)
+    if shared := {path.resolve() for path in train_files} & {path.resolve() for path in valid_files}:
+        raise MinlmError(f"{min(shared)} is named for both training and validation; remove it from one of them")
+    counts = {"train": 0, "valid": 0}
+    with atomic_write(output_train) as out_train, atomic_write(output_valid) as out_valid:
+        texts = _read_files(train_files, documents, text_field)
+        for text, held_out in _hold_out(texts, 0.0 if valid_files else valid_fraction, seed):
+            write_document(out_valid if held_out else out_train, text)
+            counts["valid" if held_out else "train"] += 1
+        for text in _read_files(valid_files, documents, text_field):
+            write_document(out_valid, text)
+            counts["valid"] += 1
+        if counts["train"] == 0 or counts["valid"] == 0:
+            raise MinlmError(
+                f"{train_files[0]} is a single document, so none can be held out for validation: name files for "
+                "validation, or split it (documents: blank_line)"
+            )
+    return counts
+
+
+def find_files(patterns: Iterable[str]) -> list[Path]:
+    """The files that names and globs match, in order and without duplicates.
+
+    Raises:
+        MinlmError: a pattern matches no file.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
+        files = [Path(match) for match in matches if Path(match).is_file()]
+        if not files:
+            raise MinlmError(f"no file matches {pattern}: check the name and the folder it is in")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
+    """Yield each text with whether it is held out: every (1 / fraction)-th, or the last one if there would be none."""
+    phase = random.Random(seed).random()
+    held_out = 0
+    for count, (text, following) in enumerate(itertools.pairwise(itertools.chain(texts, [None])), start=1):
+        assert text is not None
+        must_hold_out = following is None and fraction > 0 and held_out == 0
+        is_held_out = int(count * fraction + phase) > held_out or must_hold_out
+        held_out += is_held_out
+        yield text, is_held_out
+
+
+def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Iterator[str]:
+    """Yield the documents of all files. Each file must have at least one."""
+    with Progress(sum(path.stat().st_size for path in paths), "collecting text", "B") as progress:
+        for path in paths:
+            is_empty = True
+            try:
+                for text in _read_file(path, documents, text_field):
+                    if text := trim(text):
+                        is_empty = False
+                        yield text
+            except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
+                raise MinlmError(f"{path} is damaged or not compressed as its name says: {error}") from error
+            if is_empty:
+                raise MinlmError(f"{path} contains no text; remove it from the list, or check its origin")
+            progress.update(path.stat().st_size)
+
+
+def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
+    opener: Any = {".gz": gzip.open, ".zst": zstandard.open}.get(path.suffix, open)
+    with opener(path, "rb") as file:
+        if ".jsonl" in path.suffixes[-2:]:
+            yield from _jsonl_texts(iter_lines(file, path), path, text_field)
+        elif documents == "blank_line":
+            yield from _paragraphs(iter_lines(file, path), path)
+        elif documents == "file":
+            yield _join(iter_texts(file, path), path)
+        else:
+            yield from iter_texts(file, path)
+
+
+def _join(texts: Iterator[str], path: Path) -> str:
+    pieces, size = [], 0
+    for text in texts:
+        pieces.append(text)
+        size += len(text)
+        check_length(size, path, "a document")
+    return without_separator("".join(pieces))
+
+
+def _paragraphs(lines: Iterator[str], path: Path) -> Iterator[str]:
+    paragraph: list[str] = []
+    size = 0
+    for line in lines:
+        line = without_separator(line)
+        if line.strip():
+            paragraph.append(line)
+            if len(paragraph) % 1024 == 0:  # checking each line would take time
+                size += sum(map(len, paragraph[-1024:]))
+                check_length(size, path, "a paragraph")
+        elif paragraph:
+            yield "\n".join(paragraph)
+            paragraph, size = [], 0
+    yield "\n".join(paragraph)
+
+
+def _jsonl_texts(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
+    """Yield the text of each line, without any separator in it: each line is one document."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)[field]
+            text.encode()  # fails for unpaired surrogates, which JSON allows and UTF-8 does not
+        except UNREADABLE as error:
+            raise MinlmError(
+                f'{path}, line {number}: not a JSON object with a text under "{field}" (see --text_field)'
+            ) from error
+        yield without_separator(text)

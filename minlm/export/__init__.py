@@ -1,0 +1,1 @@
+"""A trained model and its tokenizer in the formats of other libraries."""

@@ -1,0 +1,54 @@
+"""The model card, README.md of an exported model: what it was trained on, how good it is, and the licenses."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, Template
+
+from minlm.transformer.model import TransformerLM
+
+FIGURES = ("nats_per_token", "perplexity", "bits_per_byte")  # of an evaluation that the card states
+# The text for each corpus.source of the configuration, and its license.
+SOURCES = {
+    "sample": ("the Bible in Basic English", "The Bible in Basic English is in the public domain."),
+    "tinystories": (
+        "[TinyStories](https://huggingface.co/datasets/roneneldan/TinyStories) (V2, stories written by GPT-4)",
+        "TinyStories is under the Community Data License Agreement, CDLA-Sharing-1.0.",
+    ),
+    "files": ("the text files of whoever trained it", "Ask whoever trained it about the license of these files."),
+}
+NO_LICENSE = "The license of the text is not stated."
+
+
+def model_card(
+    model: TransformerLM,
+    info: dict[str, Any],
+    evaluation: dict[str, Any] | None = None,
+    corpus_source: str | None = None,
+    ancients_share: float = 0.0,
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        model: the exported model; the card states its shape.
+        info: its iteration and training settings, see `checkpoint.load_model`.
+        evaluation: its `FIGURES` on the validation text.
+        corpus_source: as in the configuration; None if the text is not known. `SOURCES` describes most of them.
+        ancients_share: fraction of the words that come from ancient books.
+    """
+    template = (Path(__file__).parent / "model_card.md").read_text(encoding="utf-8")
+    unknown = f"the corpus `{corpus_source}`" if corpus_source else "a text that is not stated"
+    text, license = SOURCES.get(corpus_source or "", (unknown, NO_LICENSE))
+    shape = {name: value for name, value in model.config.items() if value is not False}  # without unused ablations
+    # Markdown, which needs no escaping.
+    return Template(template, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True).render(
+        text=text,
+        license=license,
+        ancients_share=ancients_share,
+        evaluation=evaluation,
+        context_length=model.config["context_length"],
+        tables={
+            "Shape": {"parameters": f"{model.num_parameters():,}", **shape},
+            "Training": {"steps": f"{info['iteration']:,}", **info["training"]},
+        },
+    )

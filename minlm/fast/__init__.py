@@ -1,0 +1,1 @@
+"""The fast form of the reading path: same names, same signatures, same results."""

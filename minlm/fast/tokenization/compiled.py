@@ -1,0 +1,21 @@
+"""The three compiled parts together. The first import on a machine compiles all kernels."""
+
+from minlm.fast.tokenization.encode import WordEncoder
+from minlm.fast.tokenization.kernels.compiler import compile_all
+from minlm.fast.tokenization.train import learn_merges
+from minlm.fast.tokenization.word_counter import WordCounter
+
+__all__ = ["WordCounter", "WordEncoder", "learn_merges"]
+
+
+def _use_all_kernels() -> None:
+    counter = WordCounter(["<|endoftext|>"])
+    counter.add_text(b"the quick brown fox")
+    counter.add_counts(counter.counts())
+    counter._words.grow(0, 1)
+    learn_merges(counter.counts(), 3, lambda merges: None)
+    ids = {bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"<|endoftext|>": 257}
+    WordEncoder(ids, [(b"h", b"e")], ["<|endoftext|>"]).encode(b"the lazy dog")
+
+
+compile_all(_use_all_kernels)

@@ -1,0 +1,47 @@
+"""Rows of bits, 64 in each integer: bit k of a row is bit k % 64 of its integer k // 64."""
+
+from minlm.fast.tokenization.kernels.compiler import kernel, lowest_bit, natural, num_bits
+
+ALL = -1  # all 64 bits set
+
+
+@kernel
+def get_bit(masks, row, i):
+    """Bit i of a row, as 0 or 1."""
+    return masks[row, i >> 6] >> (i & 63) & 1
+
+
+@kernel
+def set_bits(masks, row, i, count):
+    """Set the bits i … i + count - 1."""
+    while count > 0:
+        n = min(count, 32, 64 - (i & 63))
+        masks[row, i >> 6] |= ((1 << n) - 1) << (i & 63)
+        i += n
+        count -= n
+
+
+@kernel
+def clear_bits(masks, row, i, count):
+    """Clear the bits i … i + count - 1."""
+    while count > 0:
+        n = min(count, 32, 64 - (i & 63))
+        masks[row, i >> 6] &= ~(((1 << n) - 1) << (i & 63))
+        i += n
+        count -= n
+
+
+@kernel
+def list_bits(masks, size, places):
+    """Write the numbers of the bits set below `size`, then `size` itself; return how many are set."""
+    num_set = 0
+    masks[size >> 6] &= ~(ALL << (size & 63))
+    for block in range(size // 64 + 1):
+        mask = masks[block]
+        for first in range(0, num_bits(mask), 8):  # eight at a time: branch prediction would fail on "one more?"
+            for k in range(8):
+                places[natural(num_set + first + k)] = block * 64 + lowest_bit(mask)
+                mask &= mask - 1
+        num_set += num_bits(masks[block])
+    places[num_set] = size
+    return num_set

@@ -1,0 +1,1 @@
+"""What the Snakefile imports: configuration, experiments, helpers of the rules. Nothing heavy."""

@@ -1,0 +1,233 @@
+"""What the rules call. Every call of `snakemake` imports this module, so it imports nothing heavy."""
+
+import csv
+import glob
+import hashlib
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from minlm.errors import MinlmError
+from minlm.locks import open_locked
+from minlm.pipeline.config import Config
+from minlm.pipeline.experiments import MAIN, computed_by
+from minlm.pipeline.settings import rerun_nothing
+from minlm.reading import quote, reading
+
+# The shell function that starts each job. `job WORDS … LOG_FILE` replaces the shell with the program, so the program
+# receives the signals and its exit status is the job's. Everything that the program, its child processes and the shell
+# print is copied to the log file: import errors, crashes, prints. minlm/progress.py writes messages and progress bars
+# itself: messages to the log, with the time, and both to the terminal. It reaches the terminal through stdin, because
+# torchrun passes on no other open file. `tee` ignores signals and ends with the last process that writes to it.
+JOB_FUNCTION = """\
+set -euo pipefail
+job() {
+    : > "${!#}"
+    export MINLM_JOB=1 PYTHONUNBUFFERED=1
+    exec 0>&2 2> >(trap '' HUP INT TERM; exec tee -a "${!#}" >&2) 1>&2
+    exec "$@"
+}
+"""
+
+# The folders that the rules with `cache` run.
+CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
+NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
+
+_held: list[IO[str]] = []  # locked files that stay open as long as this process
+
+
+def check_anchors(path: str | Path) -> None:
+    """Refuse a configuration in which a YAML anchor contains itself: Snakemake's merge ends in a bare RecursionError.
+
+    Any other problem of the file is left to Snakemake.
+
+    Raises:
+        MinlmError: an anchor contains itself.
+    """
+    try:
+        config = yaml.load(Path(path).read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return
+    try:
+        json.dumps(config, default=str, skipkeys=True)
+    except ValueError:
+        raise MinlmError(f"{path}: an anchor (&) contains itself. Write its values out.") from None
+
+
+def use_this_python(checkout: str) -> None:
+    """Make `python -m minlm.scripts.X` in the rules find this interpreter and this checkout.
+
+    `.venv/bin/snakemake` then works without activating `.venv`, and a rule's conda environment, which comes first on
+    the PATH, does not need minlm itself.
+
+    Raises:
+        MinlmError: the folder's name contains a character with a meaning for Snakemake or in PATH.
+    """
+    if odd := sorted(set("{}" + os.pathsep) & set(checkout)):
+        raise MinlmError(
+            f"{checkout}: the workflow cannot run in a folder with {' '.join(odd)} in its name. Rename it."
+        )
+    for variable, first in {"PATH": Path(sys.executable).parent, "PYTHONPATH": checkout}.items():
+        rest = os.environ.get(variable)
+        os.environ[variable] = f"{first}{os.pathsep}{rest}" if rest else str(first)
+
+
+def cache_for_this_code(checkout: str) -> None:
+    """Use a separate folder for each version of minlm's code in Snakemake's between-workflow cache, if it is in use.
+
+    Snakemake identifies a cached file by its inputs, command and params. It does not see the programs that the command
+    calls, so without separate folders a checkout would get results of older code.
+    """
+    location = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
+    if not location:
+        return
+    sources = sorted(Path(checkout, "minlm").glob("*.py"))
+    for folder in CACHED_CODE:
+        sources += sorted(
+            path for path in Path(checkout, "minlm", folder).rglob("*") if path.suffix in (".py", ".yaml")
+        )
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())
+    version = f"code-{digest.hexdigest()[:16]}"
+    if os.path.basename(location) == version:  # in a job on a cluster, which inherits the variable
+        return
+    os.environ["SNAKEMAKE_OUTPUT_CACHE"] = location = f"{location.rstrip('/')}/{version}"
+    if "://" not in location:
+        Path(location).mkdir(parents=True, exist_ok=True)
+
+
+def lock_folder(path: str = ".snakemake/minlm.lock") -> None:
+    """Lock this folder against other workflows until this process ends.
+
+    Snakemake's own lock outlives a killed process and then asks for `--unlock`. The operating system releases this one
+    when the process ends, so after a crash the next call just works.
+
+    Raises:
+        MinlmError: another workflow holds the lock.
+    """
+    busy = "another snakemake is working in this folder. Wait for it to end, or stop it."
+    _held.append(open_locked(path, "a", busy=busy, wait=False))
+
+
+def flags(values: Mapping[str, Any], *names: str) -> str:
+    """Return command-line flags for the named values (default: all), quoted for the shell.
+
+    True becomes a bare flag; False, None and empty lists become nothing. Everything else becomes `--name=value`, once
+    for each item of a list. In this form, no value can be mistaken for a flag.
+    """
+    words: list[str] = []
+    for name in names or values:
+        value = values[name]
+        for item in value if isinstance(value, list) else [] if value is None else [value]:
+            words.append(f"--{name}={str(item).lower() if isinstance(item, bool) else item}")
+    return shlex.join(words)
+
+
+def unrecorded(value: str) -> Callable[..., str]:
+    """Return a param whose changes re-run nothing: Snakemake does not record params that depend on the output."""
+    return lambda wildcards, output: value
+
+
+def torchrun(processes: int) -> str:
+    """Return what goes between `python` and `-m SCRIPT` to start the script in several processes."""
+    return f"-m torch.distributed.run --standalone --nproc-per-node {processes}" if processes > 1 else ""
+
+
+def shard_paths(path: str, shards: int) -> list[str]:
+    """Return the path itself or, if there are several shards, theirs: data/tokens/train.1-of-4.npy, …"""
+    stem, suffix = path.rsplit(".", 1)
+    return [f"{stem}.{i}-of-{shards}.{suffix}" for i in range(1, shards + 1)] if shards > 1 else [path]
+
+
+def shard_flag(shard: str) -> str:
+    """Return --shard 2/4 for ".2-of-4", the part of a shard's path that sets it apart; nothing for ""."""
+    return f"--shard {shard[1:].replace('-of-', '/')}" if shard else ""
+
+
+def any_of(words: Iterable[str]) -> str:
+    """Return a regular expression that matches exactly these words."""
+    return f"({'|'.join(map(re.escape, sorted(words)))})"
+
+
+def expand_globs(patterns: Iterable[str]) -> list[str]:
+    """Return the files that match the glob patterns, sorted and without repetition."""
+    return sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
+
+
+def link_target(source: str, link: str) -> str:
+    """Return the content of a symbolic link at `link` that leads to `source`: a path relative to the link's folder."""
+    return os.path.relpath(source, os.path.realpath(os.path.dirname(link)))
+
+
+def kept_books(selection: str | Path) -> list[str]:
+    """Return the ids of the books that a selection.csv keeps.
+
+    Raises:
+        MinlmError: the file is damaged.
+    """
+    with (
+        reading(selection, "a table of books", "Delete it; the next call makes it again."),
+        open(selection, encoding="utf-8", newline="") as table,
+    ):
+        ids = [row["gutenberg_id"] for row in csv.DictReader(table) if row["kept"] == "yes"]
+        if odd := [number for number in ids if not re.fullmatch("[0-9]+", number)]:
+            raise ValueError(f"{quote(odd[0])} is not the number of a book")
+        return ids
+
+
+def finished_models(dag: Any) -> list[str]:
+    """Return the models whose training Snakemake knows to be finished, in this call or before."""
+    trainings = (job for job in dag.jobs if job.rule.name == "train")
+    return [str(job.output.model) for job in trainings if dag.noneedrun_finished(job)]
+
+
+class Runs(dict[str, Config]):
+    """The configuration of each run by its folder ({run_dir} in paths), and functions for the directives of rules.
+
+    Snakemake calls these functions with a job's wildcards. A job without {run_dir} belongs to the main run.
+    """
+
+    def __init__(self, configurations: Mapping[str, Config]):
+        super().__init__(configurations)
+        self.computed_by = computed_by(dict(configurations))
+
+    def settings(self, section: str, *names: str) -> Callable[[Any], str]:
+        """Return a param: flags for the named settings of a section (default: all that change results).
+
+        It is a function even where all runs agree, because Snakemake takes {a} in a plain text for a wildcard.
+        """
+
+        def of_run(wildcards: Any) -> str:
+            values: Any = self[wildcards.get("run_dir", MAIN)]
+            for part in section.split("."):
+                values = values[part]
+            return flags(values, *(names or (name for name in values if f"{section}.{name}" not in rerun_nothing())))
+
+        return of_run
+
+    def execution(self, section: str, *names: str) -> Callable[..., str]:
+        """Return a param: flags for the named settings that re-run nothing (default: all of the section)."""
+        values = self[MAIN][section]
+        every = (name for name in values if f"{section}.{name}" in rerun_nothing() - NOT_FLAGS)
+        return unrecorded(flags({name: values[name] for name in names or every}))
+
+    def output_of(self, stage: str, *paths: str) -> Callable[[Any], list[str]]:
+        """Return an input: files with {run_dir} in their paths, from the run that computes this stage for the job."""
+
+        def of_computing_run(wildcards: Any) -> list[str]:
+            values = {**dict(wildcards.items()), "run_dir": self.computed_by[stage][wildcards.run_dir]}
+            return [path.format(**values) for path in paths]
+
+        return of_computing_run
+
+    def computing(self, stage: str) -> str:
+        """Return a constraint of {run_dir}: the runs that compute this stage themselves."""
+        return any_of(set(self.computed_by[stage].values()))

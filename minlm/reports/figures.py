@@ -1,0 +1,26 @@
+"""What all figures share: drawn without a display, in one style, and saved with reproducible bytes."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # draws to files and needs no display
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minlm.atomic import atomic_write
+
+
+def style_axes(axes: Axes) -> None:
+    """Give a diagram a light grid and no frame at the top and the right."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as a PNG file and close it. The same data give the same bytes."""
+    with atomic_write(path, "wb") as file:
+        figure.savefig(file, format="png", dpi=130, metadata={"Software": None})  # which would hold a version
+    plt.close(figure)

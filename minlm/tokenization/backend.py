@@ -1,0 +1,85 @@
+"""The choice between the plain and the compiled implementation of the tokenizer.
+
+This folder is the whole tokenizer in plain Python. Three of its parts, `WordCounter`, `learn_merges` and `WordEncoder`,
+have a compiled form in `minlm.fast.tokenization` with the same name, arguments and results. This module is the only
+place that decides which form runs, and the only one here that imports what is built on top of this folder.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from minlm.errors import MinlmError
+from minlm.progress import log
+from minlm.tokenization.encode import WordEncoder
+from minlm.tokenization.train import learn_merges
+from minlm.tokenization.word_counter import WordCounter
+
+if TYPE_CHECKING:
+    from minlm.fast.tokenization.word_counts import WordCounts
+
+BACKENDS = ("auto", "numba", "python")
+PLAIN = SimpleNamespace(WordCounter=WordCounter, learn_merges=learn_merges, WordEncoder=WordEncoder)
+WORTH_COMPILING = 20_000_000  # bytes of text: plain Python takes 5 s to count or encode them, compiling takes 15 to 20
+BYTES_PER_BYTE_OF_WORDS = 20  # learning from one byte of distinct words takes as long as counting this much text
+
+
+def check_backend(name: str) -> None:
+    """Raise `MinlmError` if there is no such backend."""
+    if name not in BACKENDS:
+        raise MinlmError(f"there is no backend {name!r}; take one of {', '.join(BACKENDS)}")
+
+
+def choose_backend(name: str, num_bytes: int) -> str:
+    """The backend for an amount of text: "auto" is "python" if kernels would have to be compiled for little text.
+
+    Raises:
+        MinlmError: there is no such backend.
+    """
+    check_backend(name)
+    if name != "auto":
+        return name
+    from minlm.fast.tokenization.kernels import cache
+
+    return "numba" if num_bytes > WORTH_COMPILING or cache.are_compiled() else "python"
+
+
+def choose_backend_for_files(name: str, num_bytes: int) -> str:
+    """`choose_backend`, with one log line per process if "auto" is plain Python."""
+    chosen = choose_backend(name, num_bytes)
+    if name == "auto" and chosen == "python":
+        _log_plain_python()
+    return chosen
+
+
+@functools.cache
+def _log_plain_python() -> None:
+    log.info("tokenizing in plain Python: compiling the kernels would take longer (--backend numba compiles them once)")
+
+
+def choose_backend_for_words(name: str, word_counts: "WordCounts") -> str:
+    """`choose_backend_for_files` for work on each distinct word of a text."""
+    return choose_backend_for_files(name, BYTES_PER_BYTE_OF_WORDS * len(word_counts.joined))
+
+
+def load_backend(name: str) -> Any:
+    """The three parts as attributes: compiled for "numba", plain for "python".
+
+    Raises:
+        MinlmError: numba cannot be imported.
+    """
+    if name == "python":
+        return PLAIN
+    from minlm.fast.tokenization import compiled
+
+    return compiled
+
+
+def count_words_of_file(path: str | Path, special_tokens: Sequence[str], backend: str) -> "WordCounts":
+    """The word counts of a text file of any size, or those in an `.npz` file."""
+    from minlm.bulk.count_words import count_words
+    from minlm.bulk.options import Options
+
+    return count_words([path], special_tokens, Options(backend=backend))

@@ -1,0 +1,149 @@
+"""vocab.json and merges.txt in GPT-2's spelling, so that other tokenizer libraries load them unchanged.
+
+vocab.json maps each token to its id; merges.txt has one pair of tokens per line, in the order of training. Each byte is
+spelled as one printable character (a space is "Ġ"), so any byte survives and a space can separate the pair.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from minlm.errors import MinlmError
+from minlm.reading import parse_json, quote, reading
+from minlm.tokenization.linked_tokens import Merge
+from minlm.tokenization.pretokenize import find_words
+
+MAX_ID = (1 << 24) - 1  # tables have an entry for each id up to the largest one
+REMEDY = "Make it again with train_tokenizer."
+
+
+def _byte_characters() -> list[str]:
+    """The character for each byte: itself if it is printable Latin-1, else the next free one from U+0100 on."""
+    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
+
+
+BYTE_CHARACTERS = _byte_characters()
+_TO_CHARACTER = dict(enumerate(BYTE_CHARACTERS))  # for str.translate
+_TO_BYTE = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTERS)}
+_SPELLED = frozenset(BYTE_CHARACTERS)
+
+
+@lru_cache(1 << 17)  # a token is in both files, and in several merges
+def spell(token: bytes) -> str:
+    """A token as the files spell it: `b" the"` is "Ġthe"."""
+    return token.decode("latin-1").translate(_TO_CHARACTER)
+
+
+@lru_cache(1 << 17)
+def unspell(characters: str) -> bytes:
+    """The token of a spelling; raises `KeyError` for a character that spells no byte."""
+    if not _SPELLED.issuperset(characters):
+        raise KeyError(next(character for character in characters if character not in _SPELLED))
+    return characters.translate(_TO_BYTE).encode("latin-1")
+
+
+def write_vocab(file: IO[str], vocab: dict[int, bytes]) -> None:
+    """Write vocab.json, one token per line, in the order of the ids."""
+    entries = {spell(vocab[index]): index for index in sorted(vocab)}
+    text = json.dumps(entries, ensure_ascii=False, separators=(",\n", ": "))  # `indent` would be ten times slower
+    file.write("{\n" + text[1:-1] + "\n}\n")
+
+
+def write_merges(file: IO[str], merges: list[Merge]) -> None:
+    """Write merges.txt; the first line is a version, which GPT-2's reader skips."""
+    file.write("#version: 0.2\n")
+    file.writelines(f"{spell(first)} {spell(second)}\n" for first, second in merges)
+
+
+def read_vocab(path: str | Path) -> dict[int, bytes]:
+    """Read vocab.json: id → token.
+
+    Raises:
+        MinlmError: the file is missing, damaged or not a vocabulary, or two tokens have the same id.
+    """
+    text = _read(path, "a vocabulary")
+    with reading(path, "a vocabulary", REMEDY):
+        entries = parse_json(text)
+        if not isinstance(entries, dict):
+            raise ValueError("it must be one JSON object of token: id")
+    vocab: dict[int, bytes] = {}
+    for token, index in entries.items():
+        if type(index) is not int or not 0 <= index <= MAX_ID:
+            raise MinlmError(
+                f"{path}: the id of token {quote(token)} is {quote(index)}, not a whole number from 0 to {MAX_ID:,}"
+            )
+        if index in vocab:
+            other = quote(spell(vocab[index]))
+            raise MinlmError(f"{path}: the tokens {other} and {quote(token)} have the same id {index}")
+        try:
+            vocab[index] = unspell(token)
+        except KeyError as error:
+            raise MinlmError(f"{path}: token {quote(token)} has the character {error}, which spells no byte") from error
+    return vocab
+
+
+def read_merges(path: str | Path) -> list[Merge]:
+    """Read merges.txt, with or without the version line.
+
+    Raises:
+        MinlmError: the file is missing or not UTF-8, or a line is not two tokens separated by a space.
+    """
+    lines = _read(path, "a list of merges").removesuffix("\n").split("\n")
+    first = 2 if lines[0].startswith("#version") else 1
+    merges = []
+    for number, line in enumerate(lines[first - 1 :] if lines != [""] else [], start=first):
+        try:
+            left, right = map(unspell, line.split(" "))
+            if not (left and right):
+                raise ValueError
+        except (ValueError, KeyError) as error:
+            raise MinlmError(f"{path}, line {number}: {quote(line)} is not two tokens with a space between") from error
+        merges.append((left, right))
+    return merges
+
+
+def _read(path: str | Path, what: str) -> str:
+    with reading(path, what, REMEDY):
+        return Path(path).read_text(encoding="utf-8")
+
+
+def check_merges(merges: Sequence[Merge], ids: Mapping[bytes, int]) -> None:
+    """Check that any text can be encoded: every byte is a token, and so are both halves and the whole of each merge.
+
+    Raises:
+        MinlmError: a token is missing, or a merge occurs twice.
+    """
+    if missing := [byte for byte in range(256) if bytes([byte]) not in ids]:
+        raise MinlmError(f"the vocabulary lacks the byte 0x{missing[0]:02x}, so not every text could be encoded")
+    seen: set[Merge] = set()
+    for number, merge in enumerate(merges, start=1):
+        first, second = merge
+        for token in (first, second, first + second):
+            if not token or token not in ids:
+                raise MinlmError(
+                    f"vocabulary and merges do not fit each other: merge {number} needs {token!r}, which is no token"
+                )
+        if merge in seen:
+            raise MinlmError(f"merge {number} ({first!r}, {second!r}) was there before; each pair is merged once")
+        seen.add(merge)
+
+
+def check_complete(vocab: Mapping[int, bytes], merges: Sequence[Merge], special_tokens: Sequence[str]) -> None:
+    """Find out whether merges are missing, as at the end of a file that was cut short.
+
+    A token of several words, such as `<|endoftext|>`, may be a special token that this run has no use for.
+
+    Raises:
+        MinlmError: no merge makes a token that could be one in a word.
+    """
+    made = {first + second for first, second in merges} | {token.encode() for token in special_tokens}
+    for index, token in vocab.items():
+        if len(token) > 1 and token not in made and len(find_words(token.decode(errors="replace"))) == 1:
+            raise MinlmError(
+                f"vocabulary and merges do not fit each other: no merge makes {token!r} (id {index}). "
+                "If it is a special token, name it as one"
+            )

@@ -1,0 +1,35 @@
+"""Counting words: how often each one occurs is all that training needs to know of a text."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from minlm.tokenization.pretokenize import PreTokenizer, find_words
+
+
+class WordCounter:
+    """Counts the words of texts.
+
+    Args:
+        special_tokens: a text is split where they occur; they are not counted.
+    """
+
+    def __init__(self, special_tokens: Sequence[str]):
+        self._pretokenizer = PreTokenizer(special_tokens)
+        self._counts: Counter[bytes] = Counter()
+
+    def add_text(self, text: bytes, errors: str = "strict") -> None:
+        """Count the words of UTF-8 text.
+
+        Raises:
+            UnicodeDecodeError: a byte is not UTF-8; with `errors="surrogateescape"` it counts as a visible character.
+        """
+        for ordinary in self._pretokenizer.split(str(text, "utf-8", errors))[::2]:
+            self._counts.update(word.encode("utf-8", errors) for word in find_words(ordinary))
+
+    def add_counts(self, counts: Mapping[bytes, int]) -> None:
+        """Add the counts of another text."""
+        self._counts.update(counts)
+
+    def counts(self) -> Mapping[bytes, int]:
+        """How often each word has occurred so far."""
+        return self._counts

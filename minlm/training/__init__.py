@@ -1,0 +1,1 @@
+"""A training run that survives interruption: state, resume, signals, processes, metrics, evaluation."""

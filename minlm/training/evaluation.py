@@ -1,0 +1,166 @@
+"""How well a model predicts text that it has not been trained on."""
+
+import bz2
+import itertools
+import json
+import lzma
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minlm.atomic import atomic_write
+from minlm.errors import MinlmError
+from minlm.progress import Progress
+from minlm.reading import parse_json, quote, reading
+from minlm.tokenization import BPETokenizer
+from minlm.training.device import autocast
+from minlm.training.processes import Processes
+from minlm.transformer.data import Tokens, evaluation_batches
+from minlm.transformer.model import TransformerLM
+
+BLOCK = 1 << 20  # bytes of text read at a time
+FIGURES = ("nats_per_token", "perplexity", "bits_per_byte", "tokens", "bytes", "parameters")
+
+
+def validation_loss(
+    model: TransformerLM,
+    dataset: Tokens,
+    context_length: int,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    dtype: str | torch.dtype = "float32",
+    processes: Processes | None = None,
+) -> float:
+    """Mean nats per token over the whole data set, in fixed windows that do not overlap.
+
+    Every token but the first counts once. `dtype` is the precision of matrix products, see `device.autocast`; the sum
+    is computed in float64 on the CPU. Several processes share the windows.
+    """
+    processes = processes or Processes()
+    losses, counts = [], []  # of each batch, read at the end so that nothing waits for the device before
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode(), autocast(torch.device(device), dtype):
+        batches = evaluation_batches(dataset, batch_size, context_length, device)
+        for inputs, targets in itertools.islice(batches, processes.rank, None, processes.count):
+            losses.append(model.loss(inputs, targets))
+            counts.append(targets.numel())
+        values = torch.stack(losses).tolist() if losses else []  # more processes than batches
+    model.train(was_training)
+    total = torch.tensor(sum(loss * count for loss, count in zip(values, counts, strict=True)), dtype=torch.float64)
+    return float(processes.sum(total)) / (len(dataset) - 1)
+
+
+def evaluate(
+    model: TransformerLM,
+    tokens: Tokens,
+    tokenizer: BPETokenizer,
+    text_path: str | Path,
+    *,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    dtype: str | torch.dtype = "float32",
+    iteration: int | None = None,
+) -> dict[str, Any]:
+    """Loss, perplexity and bits per byte of a model, and what two compressors need for the same text.
+
+    Bits per byte divides the loss of all predicted tokens by the bytes of their text, so models with different
+    vocabularies can be compared. Special tokens add to the loss but not to the bytes.
+
+    Args:
+        model: on `device`.
+        tokens: the validation set.
+        tokenizer: made the tokens.
+        text_path: the validation text, for the compressors.
+        batch_size: windows at a time.
+        device: of the model.
+        dtype: precision of matrix products, see `device.autocast`.
+        iteration: training step of the model, copied into the result.
+
+    Raises:
+        MinlmError: the text is missing or empty, the tokens are all special, or the loss is not finite.
+    """
+    if batch_size < 1:
+        raise MinlmError(f"the batch size must be at least 1, not {batch_size}.")
+    baseline = {
+        "lzma_bits_per_byte": compressed_bits_per_byte(text_path, lzma.LZMACompressor),
+        "bz2_bits_per_byte": compressed_bits_per_byte(text_path, bz2.BZ2Compressor),
+    }
+    predicted = len(tokens) - 1
+    num_bytes = text_bytes(tokens, tokenizer)
+    if num_bytes == 0:
+        raise MinlmError("the validation tokens are all special tokens, so there is no text; check the tokens file.")
+    nats = validation_loss(model, tokens, model.config["context_length"], batch_size, device, dtype)
+    if not math.isfinite(nats):
+        raise MinlmError(f"the model's loss on these tokens is {nats}. Train it again, with a lower lr_max.")
+    return {
+        "nats_per_token": nats,
+        "perplexity": math.exp(nats) if nats < 709 else math.inf,  # beyond what a float holds
+        "bits_per_byte": nats * predicted / math.log(2) / num_bytes,
+        "tokens": predicted,
+        "bytes": num_bytes,
+        "baseline": baseline,
+        "parameters": model.num_parameters(),
+        "iteration": iteration,
+    }
+
+
+def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
+    """Write what `evaluate` returned as JSON."""
+    with atomic_write(path) as handle:
+        json.dump(result, handle, indent=2)
+        handle.write("\n")
+
+
+def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[str, Any]:
+    """Read what `write_evaluation` wrote; the figures in `names` and the compressors' are checked.
+
+    Raises:
+        MinlmError: it is missing, damaged, or lacks a figure.
+    """
+    with reading(path, "an evaluation of minlm", "`python -m minlm.scripts.evaluate` writes one."):
+        result = {"baseline": {}, "iteration": None} | parse_json(Path(path).read_text(encoding="utf-8"))
+        numbers = {name: result[name] for name in names} | dict(**result["baseline"])
+        for name, value in {**numbers, "iteration": result["iteration"] or 0}.items():
+            if type(value) not in (int, float) or not 0 <= value < (math.inf if isinstance(value, float) else 2**63):
+                raise ValueError(f"{name} is {quote(value)}")
+    return result
+
+
+def text_bytes(tokens: Tokens, tokenizer: BPETokenizer) -> int:
+    """The number of bytes of text in all tokens but the first; special tokens have none.
+
+    Raises:
+        MinlmError: the tokenizer lacks an id.
+    """
+    special = {token.encode() for token in tokenizer.special_tokens}
+    bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
+    for token_id, token in tokenizer.vocab.items():
+        bytes_of_id[token_id] = 0 if token in special else len(token)
+    try:
+        return sum(int(bytes_of_id[tokens[start : start + BLOCK]].sum()) for start in range(1, len(tokens), BLOCK))
+    except IndexError as error:
+        raise MinlmError(
+            "the validation tokens have an id that the tokenizer lacks. Give the tokenizer that made them."
+        ) from error
+
+
+def compressed_bits_per_byte(path: str | Path, make_compressor: Callable[[], Any]) -> float:
+    """Bits per byte of a file, compressed by the standard library with its default settings."""
+    compressor = make_compressor()
+    path = Path(path)
+    read = written = 0
+    if not path.exists():
+        raise MinlmError(f"{path}: there is no such text file.")
+    with open(path, "rb") as handle, Progress(path.stat().st_size, f"compressing {path.name}", "B") as progress:
+        while block := handle.read(BLOCK):
+            read += len(block)
+            written += len(compressor.compress(block))
+            progress.update(len(block))
+    if read == 0:
+        raise MinlmError(f"{path}: the text is empty.")
+    return 8 * (written + len(compressor.flush())) / read

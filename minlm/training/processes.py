@@ -1,0 +1,133 @@
+"""Several processes that train one model together, started by `torchrun` or `srun`.
+
+Each process computes the gradient of its share of every batch, torch's DistributedDataParallel averages the gradients,
+and all take the same step. Only the first process reads and writes files and logs.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from minlm.errors import MinlmError
+from minlm.training.device import resolve_device
+
+T = TypeVar("T")
+
+
+class Processes:
+    """This process and the others that train with it; by default there are none.
+
+    Args:
+        rank: number of this process, from 0.
+        count: number of processes.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1):
+        self.rank, self.count = rank, count
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that reads and writes files and logs."""
+        return self.rank == 0
+
+    def share_gradients(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """Wrap the module so that each backward pass averages the gradients over all processes."""
+        if self.count == 1:
+            return module
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(module, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def without_sharing(self, module: nn.Module) -> AbstractContextManager[Any]:
+        """A context in which gradients add up in this process only: for all but the last part of a batch."""
+        return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of the tensors of all processes."""
+        if self.count > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is true in any process. Costs a message between CPUs; no device waits."""
+        return flag if self.count == 1 else bool(self.sum(torch.tensor(float(flag))) > 0)
+
+    def from_first(self, work: Callable[[], T]) -> T:
+        """Call `work` in the first process and return its result in all.
+
+        Raises:
+            MinlmError: `work` raised it; in the first process.
+            SystemExit: `work` raised an error; in the other processes.
+        """
+        if self.count == 1:
+            return work()
+        answer: list[Any] = [None, True]
+        error = None
+        if self.is_first:
+            try:
+                answer[0] = work()
+            except MinlmError as raised:
+                error, answer[1] = raised, False
+        dist.broadcast_object_list(answer, device=torch.device("cpu"))
+        if error is not None:
+            raise error
+        if not answer[1]:
+            raise SystemExit(1)
+        return answer[0]
+
+
+@contextmanager
+def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes, torch.device]]:
+    """Join the processes that `torchrun` or `srun` has started; without these, this process is alone.
+
+    Args:
+        device_name: see `device.resolve_device`; without a number, each process on a machine takes its own GPU.
+
+    Yields:
+        The processes and the device of this one.
+
+    Raises:
+        MinlmError: there is no such device, or several processes would share an Apple GPU.
+    """
+    place = _place(os.environ)
+    if place is None:
+        yield Processes(), resolve_device(device_name)
+        return
+    rank, count, local_rank = place
+    device = resolve_device(device_name)
+    if device.type == "mps":
+        raise MinlmError("several processes cannot train together on mps: start one, or give --device cpu.")
+    if device.type == "cuda" and device.index is None:
+        device = resolve_device(f"cuda:{local_rank}")
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=count)
+    try:
+        yield Processes(rank, count), device
+    finally:
+        dist.destroy_process_group()
+
+
+def _place(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
+    """Rank, number of processes and rank on this machine, or None for a process on its own.
+
+    `torchrun` sets the address at which the first process listens. `srun` does not: it is the step's first machine.
+    """
+    if int(environment.get("WORLD_SIZE", 1)) > 1:
+        return tuple(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))  # type: ignore[return-value]
+    if int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+        os.environ.setdefault("MASTER_ADDR", first_host(environment["SLURM_STEP_NODELIST"]))
+        os.environ.setdefault("MASTER_PORT", str(29500 + int(environment.get("SLURM_JOB_ID", 0)) % 1000))
+        return tuple(int(environment[f"SLURM_{name}"]) for name in ("PROCID", "STEP_NUM_TASKS", "LOCALID"))  # type: ignore[return-value]
+    return None
+
+
+def first_host(nodes: str) -> str:
+    """The first machine in Slurm's list notation: node[03-05,07],other1 → node03."""
+    return re.sub(r"^([^,\[]*)(?:\[(\w+))?.*$", r"\1\2", nodes)

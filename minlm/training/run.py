@@ -1,0 +1,154 @@
+"""A training run, from token files to a model: check, resume or start, train, write the results."""
+
+import functools
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from minlm import process
+from minlm.atomic import check_writable
+from minlm.errors import DamagedFileError, MinlmError
+from minlm.finished import FinishedRun
+from minlm.progress import log
+from minlm.tokenization import BPETokenizer
+from minlm.training.evaluation import text_bytes
+from minlm.training.loggers import require_wandb, wandb_logger
+from minlm.training.metrics import Row, write_metrics
+from minlm.training.processes import Processes
+from minlm.training.settings import TrainingSettings
+from minlm.training.state import RunState, run_fingerprint
+from minlm.training.tokens import open_tokens
+from minlm.training.trainer import Trainer
+from minlm.transformer.checkpoint import save_model
+
+
+def train(
+    model_config: dict[str, Any],
+    settings: TrainingSettings,
+    train_tokens: Sequence[str | Path],
+    val_tokens: Sequence[str | Path],
+    checkpoint_path: str | Path,
+    *,
+    tokenizer: BPETokenizer | None = None,
+    device: torch.device | str = "cpu",
+    log_csv: str | Path | None = None,
+    state_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    log_to_wandb: bool = False,
+    processes: Processes | None = None,
+) -> list[Row]:
+    """Train a model, or finish what an interrupted call with the same arguments began.
+
+    Args:
+        model_config: constructor arguments of `TransformerLM`.
+        settings: see `TrainingSettings`.
+        train_tokens, val_tokens: `.npy` files of token ids; several are read as one.
+        checkpoint_path: where the finished model goes, see `checkpoint.save_model`.
+        tokenizer: made the tokens; its fingerprint goes into the model, and the metrics get bits per byte.
+        device: to train on.
+        log_csv: where the finished metrics go.
+        state_dir: folder for the state of the unfinished run; `.NAME.in_progress` beside the model by default.
+        resume: continue from this in-progress checkpoint, or the one in this folder, instead of that in `state_dir`.
+        log_to_wandb: also send the metrics to Weights & Biases.
+        processes: the processes that train together; only the first one reads and writes files.
+
+    Returns:
+        The rows of the metrics.
+
+    Raises:
+        MinlmError: inputs do not fit, outputs cannot be written, or the loss became NaN or infinite.
+        Interrupted: SIGTERM or Ctrl-C arrived; the state is saved.
+    """
+    path, device = Path(checkpoint_path), torch.device(device)
+    processes = processes or Processes()
+    steps, context_length = settings.steps(model_config["context_length"]), model_config["context_length"]
+    if log_to_wandb:
+        require_wandb()
+    state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
+    if processes.is_first:
+        _check_outputs([path, log_csv], state_folder)
+    train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
+    valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
+    valid_bytes = None
+    if tokenizer is not None:
+        _check_tokenizer(tokenizer, model_config["vocab_size"])
+        valid_bytes = text_bytes(valid_set, tokenizer)
+    stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
+    fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
+
+    with ExitStack() as stack:
+        in_workflow = process.in_workflow()
+        state = RunState(state_folder, fingerprint, wait=in_workflow) if processes.is_first else None
+        finished = FinishedRun(path, fingerprint)
+
+        def begin() -> dict[str, Any] | None:
+            assert state is not None
+            stack.enter_context(state)
+            if in_workflow and (rows := finished.restore([*train_tokens, *val_tokens])):
+                return {"finished": rows}
+            return state.read(resume) if resume else state.load()
+
+        saved = processes.from_first(begin)
+        if saved is not None and "finished" in saved:
+            rows = saved["finished"]
+            log.info(f"this training had already finished: {path} is restored from {finished.folder}/")
+            if state is not None:
+                if log_csv is not None:
+                    write_metrics(log_csv, rows)
+                state.finish()
+            return rows
+        make_trainer = functools.partial(
+            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes
+        )
+        trainer = make_trainer()
+        if saved is not None:
+            try:
+                trainer.restore(saved)
+            except DamagedFileError as error:
+                if resume:
+                    raise
+                if state is not None:
+                    state.set_aside(error.reason)
+                trainer = make_trainer()
+        if log_to_wandb and processes.is_first:
+            trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
+        rows = trainer.run()
+        if state is None:
+            return rows
+        computed = trainer.computation.record()
+        training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # "auto" resolved
+        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
+        if log_csv is not None:
+            write_metrics(log_csv, rows)
+        if in_workflow:
+            finished.keep(rows)
+        state.finish()
+    last = rows[-1]
+    bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
+    log.info(
+        f"wrote {path}: {steps:,} steps, validation loss {last['val_loss']:.3f} nats/token{bits}, "
+        f"{trainer.elapsed():.0f} s"
+    )
+    return rows
+
+
+def _check_outputs(outputs: Sequence[str | Path | None], state_folder: Path) -> None:
+    for output in outputs:
+        if output is not None:
+            if Path(output).resolve().is_relative_to(state_folder.resolve()):
+                raise MinlmError(
+                    f"{output} is in {state_folder}/, which is removed when the run is done. Give another --state_dir."
+                )
+            check_writable(output)
+
+
+def _check_tokenizer(tokenizer: BPETokenizer, vocab_size: int) -> None:
+    largest = max(tokenizer.vocab)
+    if largest >= vocab_size:
+        raise MinlmError(
+            f"the tokenizer has token ids up to {largest}, which do not fit --vocab_size {vocab_size}. "
+            f"Give --vocab_size {largest + 1} or more, or the tokenizer of these tokens."
+        )

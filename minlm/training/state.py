@@ -1,0 +1,181 @@
+"""The state of an unfinished training run: a folder beside the future model.
+
+It is not a declared output of the rule, because Snakemake deletes the outputs of a job that failed. The state carries a
+fingerprint of everything the run depends on, so a run only ever continues itself.
+"""
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from minlm.atomic import sha256, temporaries
+from minlm.errors import DamagedFileError, MinlmError
+from minlm.locks import open_locked
+from minlm.progress import log
+from minlm.reading import reading
+from minlm.transformer.checkpoint import load_tensors, save_tensors
+
+STATE_FORMAT = 2  # a state of another format is not continued
+
+
+def run_fingerprint(
+    train_tokens: Sequence[str | Path], valid_tokens: Sequence[str | Path], settings: dict[str, Any]
+) -> str:
+    """SHA-256 of the token files' contents and of all settings that the result depends on."""
+    stated = json.dumps({**settings, "format": STATE_FORMAT}, sort_keys=True)
+    return hashlib.sha256(f"{sha256(*train_tokens)} {sha256(*valid_tokens)} {stated}".encode()).hexdigest()
+
+
+class RunState:
+    """The folder of an unfinished run, locked while its `with` block runs.
+
+    Args:
+        folder: created if it is missing; holds `checkpoint.pt`, `lock` and, for people, `metrics.csv`. Only these files
+            are removed at the end of the run.
+        fingerprint: of this run, see `run_fingerprint`.
+        wait: wait for another trainer that uses the same state, instead of raising an error.
+
+    Raises:
+        MinlmError: another trainer uses the same state, or the folder holds something else.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str, wait: bool = False):
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+        self.checkpoint = self.folder / "checkpoint.pt"
+        self.metrics = self.folder / "metrics.csv"
+        self.lock = self.folder / "lock"
+        self.wait_for_lock = wait
+        self._saver = ThreadPoolExecutor(1)
+        self._saving: Future[None] | None = None
+
+    def __enter__(self) -> "RunState":
+        try:
+            self._refuse_foreign_files()
+            self._handle = open_locked(self.lock, "a", busy=self._busy(), wait=self.wait_for_lock)
+            self._handle.truncate(0)
+            self._handle.write(f"process {os.getpid()} on {platform.node()}")
+            self._handle.flush()
+        except OSError as error:
+            raise MinlmError(
+                f"cannot save the state of the run in {self.folder}/: {error.strerror}. Give a writable --state_dir."
+            ) from error
+        return self
+
+    def _busy(self) -> str:
+        who = self.lock.read_text(errors="replace") if self.lock.exists() else ""
+        who = f" ({who})" if who else ""
+        return f"another trainer is using {self.folder}/{who}. Wait for it to end, or stop it."
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self.wait()
+        finally:
+            self._saver.shutdown()
+            if not self.checkpoint.exists():  # nothing to continue
+                self._remove_own_files()
+            self._handle.close()
+
+    def _refuse_foreign_files(self) -> None:
+        names = set(os.listdir(self.folder)) if self.folder.exists() else set()
+        if names and self.lock.name not in names:
+            raise MinlmError(
+                f"{self.folder}/ does not hold the state of a run but {min(names)}. Give an empty or new --state_dir."
+            )
+
+    def _remove_own_files(self) -> None:
+        for path in (self.checkpoint, self.metrics):
+            path.unlink(missing_ok=True)
+            for unfinished in temporaries(path):  # left by killed processes, also on other machines: the lock is ours
+                unfinished.unlink(missing_ok=True)
+        self.lock.unlink(missing_ok=True)  # last, because it marks the folder as ours
+        with suppress(OSError):  # it holds something else
+            self.folder.rmdir()
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state to continue from, or None to start fresh; log which."""
+        if not self.checkpoint.exists():
+            return None
+        try:
+            state = self.read(self.checkpoint)
+        except DamagedFileError as error:
+            self.set_aside(error.reason)
+            return None
+        except MinlmError as error:
+            log.info(f"starting fresh: {error}")
+            return None
+        log.info(f"continuing an interrupted run at step {state['iteration']:,} ({self.checkpoint})")
+        return state
+
+    def set_aside(self, reason: str) -> None:
+        """Move a damaged state out of the way, beside the folder, and say so."""
+        kept = self.folder.with_name(f"{self.folder.name}.damaged")
+        os.replace(self.checkpoint, kept)
+        log.info(f"starting over: {self.checkpoint} is damaged ({reason}). It is kept as {kept}")
+
+    def read(self, path: str | Path) -> dict[str, Any]:
+        """Read the state in `path`, a file or its folder.
+
+        Raises:
+            DamagedFileError: it is damaged, or not a state.
+            MinlmError: it is missing, or belongs to another run.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path /= self.checkpoint.name
+        state = load_tensors(path)
+        with reading(path, "the state of a run", "Leave --resume out."):
+            if state["fingerprint"] != self.fingerprint:
+                raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
+            int(state["iteration"])
+        return state
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state in the background; at every instant there is a complete one on disk.
+
+        The state is copied before this returns, so training can go on.
+
+        Raises:
+            MinlmError: the previous save failed.
+        """
+        self.wait()
+        contents = _copy({"fingerprint": self.fingerprint, **state})
+        self._saving = self._saver.submit(save_tensors, self.checkpoint, contents)
+
+    def wait(self) -> None:
+        """Wait until the last state is on disk.
+
+        Raises:
+            MinlmError: it could not be written.
+        """
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
+
+    def saved(self) -> Path | None:
+        """The path of the last saved state, if there is one."""
+        self.wait()
+        return self.checkpoint if self.checkpoint.exists() else None
+
+    def finish(self) -> None:
+        """Remove the state: the results are written. The folder goes at the end of the `with` block."""
+        self.wait()
+        self.checkpoint.unlink(missing_ok=True)
+
+
+def _copy(value: Any) -> Any:
+    """Copy nested dicts and lists of tensors and plain values to the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value

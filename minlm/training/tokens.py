@@ -1,0 +1,86 @@
+"""Token files: opened, checked, and several read as one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minlm.errors import MinlmError
+from minlm.reading import check_array, reading
+from minlm.transformer.data import Tokens
+
+DTYPES = ("uint16", "uint32", "int32", "int64")
+SCAN_BLOCK = 1 << 22  # token ids checked at a time
+
+
+class TokenShards:
+    """Several token arrays, read as one without being copied."""
+
+    def __init__(self, shards: Sequence[np.ndarray]):
+        self.shards = list(shards)
+        self.ends = np.cumsum([len(shard) for shard in self.shards])
+
+    def __len__(self) -> int:
+        """How many tokens there are in all shards together."""
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: slice, /) -> np.ndarray:
+        """The tokens of a contiguous range, copied only from the shards that it touches."""
+        start, stop, _ = index.indices(len(self))
+        pieces = []
+        shard = int(np.searchsorted(self.ends, start, side="right"))
+        while start < stop:
+            begin = int(self.ends[shard]) - len(self.shards[shard])
+            piece = self.shards[shard][start - begin : stop - begin]
+            pieces.append(piece)
+            start += len(piece)
+            shard += 1
+        return np.concatenate(pieces) if pieces else self.shards[0][:0]
+
+
+def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, context_length: int) -> Tokens:
+    """Memory-map one `.npy` of token ids, or several shards as one sequence, and check all ids.
+
+    Args:
+        paths: one-dimensional arrays of uint16, uint32, int32 or int64.
+        vocab_size: every id must be below it.
+        context_length: there must be more tokens than this, so that one window has all its targets.
+
+    Raises:
+        MinlmError: a file is missing, damaged, empty, too short, not such an array, or has an id that is too large.
+    """
+    paths = [paths] if isinstance(paths, str | Path) else paths
+    shards = [_open_shard(Path(path), vocab_size) for path in paths]
+    tokens: Tokens = shards[0] if len(shards) == 1 else TokenShards(shards)
+    if len(tokens) <= context_length:
+        names = ", ".join(str(path) for path in paths)
+        raise MinlmError(
+            f"{names}: {len(tokens):,} tokens are too few for a context of {context_length}; "
+            f"at least {context_length + 1} are needed. Use more text or a smaller context_length."
+        )
+    return tokens
+
+
+def _open_shard(path: Path, vocab_size: int) -> np.ndarray:
+    again = "Make it again with the tokenize program."
+    if not path.exists():
+        raise MinlmError(f"{path}: there is no such file of tokens. The tokenize program writes one.")
+    with reading(path, "a complete .npy file of tokens", again):
+        with open(path, "rb") as file:
+            check_array(file, path.stat().st_size)
+        tokens = np.load(path, mmap_mode="r", allow_pickle=False)
+    if tokens.dtype.name not in DTYPES or tokens.ndim != 1:
+        shape = f"{tokens.dtype} of shape {tokens.shape}"
+        raise MinlmError(f"{path}: tokens must be one-dimensional {', '.join(DTYPES)}, not {shape}. {again}")
+    if len(tokens) == 0:
+        raise MinlmError(f"{path}: holds no tokens. {again}")
+    for start in range(0, len(tokens), SCAN_BLOCK):
+        block = tokens[start : start + SCAN_BLOCK]
+        foreign = np.flatnonzero((block < 0) | (block >= vocab_size))
+        if len(foreign):
+            position = start + int(foreign[0])
+            raise MinlmError(
+                f"{path}: token id {tokens[position]} at position {position:,} does not fit vocab_size {vocab_size}. "
+                "The file was made with another vocabulary."
+            )
+    return tokens
