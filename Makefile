@@ -20,7 +20,7 @@ test-slow: $(VENV)/.minlm-test-installed  ## the long tests
 # user's cache folder, and needs nothing from outside but the package registry. torch is held at its pin, so its bound is
 # not tried; TORCH=2.14.1 after the command tries another. Not in CI.
 TORCH = $(shell sed -n 's/^torch==//p' constraints.txt)
-TRIAL = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minlm/$@
+TRIAL = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minlm-$@
 
 test-oldest: RESOLUTION = lowest-direct
 test-highest: RESOLUTION = highest
