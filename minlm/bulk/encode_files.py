@@ -78,7 +78,7 @@ def _encode_file(
     with TextFile(path, tokenizer.special_tokens, options) as text, atomic_write(output, "wb") as file:
         num_bytes = text.end - text.start
         threads = options.threads_for(num_bytes, options.backend)
-        encoders = [tokenizer.make_encoder(options.backend) for _ in range(threads)]
+        encoders = [tokenizer.new_encoder(options.backend) for _ in range(threads)]
         with Progress(num_bytes, f"tokenizing {path}", "B") as progress:
             num_tokens = _write_npy(file, _encode_parts(text, encoders, dtype, progress), dtype)
     return EncodedFile(output, num_tokens, num_bytes, dtype, time.perf_counter() - started)

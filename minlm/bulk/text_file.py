@@ -76,7 +76,7 @@ class TextFile:
     ) -> Iterator[tuple[int, float, Result]]:
         """Yield, part by part and in order, its bytes, the seconds of reading it, and `work(tool, content, errors)`.
 
-        Each tool (a `WordCounter` or a `WordEncoder`) is used by one thread at a time.
+        Each tool (a `WordCounter` or an `Encoder`) is used by one thread at a time.
 
         Raises:
             MinlmError: a byte is not UTF-8, and such bytes are not to be kept.

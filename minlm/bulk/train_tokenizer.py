@@ -10,7 +10,7 @@ from minlm.bulk.count_words import count_words
 from minlm.bulk.options import DEFAULT, Options
 from minlm.bulk.text_file import total_bytes
 from minlm.tokenization.backend import choose_backend_for_words, load_backend
-from minlm.tokenization.train import initial_vocab, train_bpe
+from minlm.tokenization.vocabulary import initial_vocab, train_bpe
 from minlm.tokenization.vocabulary_files import write_merges, write_vocab
 
 

@@ -129,7 +129,7 @@ def measure(path: Path, tokenizer: BPETokenizer, options: Options) -> Content:
 
 def count_tokens(counts: WordCounts, tokenizer: BPETokenizer) -> int:
     """Count the tokens of all counted words."""
-    encoder = tokenizer.make_encoder(choose_backend_for_words(tokenizer.backend, counts))
+    encoder = tokenizer.new_encoder(choose_backend_for_words(tokenizer.backend, counts))
     words, total = counts.words(), 0
     (end_of_word,) = tokenizer.encode(SEPARATOR)
     for first in range(0, len(words), WORDS_PER_BLOCK):

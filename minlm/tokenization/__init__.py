@@ -1,8 +1,11 @@
 """The tokenizer: text to ids and back, by byte-level byte-pair encoding (BPE), in plain Python.
 
-In reading order: `pretokenize` cuts text into words, `word_counter` counts them, `train` merges frequent pairs of
-`linked_tokens`, `encode` merges the same pairs in new text, and `bpe` is the tokenizer with its `vocabulary_files`.
-`backend` is the door to the compiled code of `minlm.fast.tokenization`, which runs by default.
+The algorithm is in four files, to be read in this order: `pretokenize` cuts text into words; `linked_tokens` holds a
+word's tokens; `train` learns the merges; `encode` applies them to new text, and decodes.
+
+The other files make it a product: `bpe` has the public class, `vocabulary` and `vocabulary_files` number, check, write
+and read its tokens, `word_counter` counts words, `segments` cuts streams, and `backend` chooses between this folder and
+the compiled code of `minlm.fast.tokenization`.
 """
 
 from minlm.tokenization.bpe import BPETokenizer

@@ -1,8 +1,8 @@
 """The choice between the plain and the compiled implementation of the tokenizer.
 
-This folder is the whole tokenizer in plain Python. Three of its parts, `WordCounter`, `learn_merges` and `WordEncoder`,
-have a compiled form in `minlm.fast.tokenization` with the same name, arguments and results. This module is the only
-place that decides which form runs, and the only one here that imports what is built on top of this folder.
+`WordCounter`, `learn_merges` and `Encoder` have a compiled form in `minlm.fast.tokenization`, with the same name,
+arguments and results. This module alone decides which form runs. It is also the only one in this folder that imports
+from the folders above.
 """
 
 import functools
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minlm.errors import MinlmError
 from minlm.progress import log
-from minlm.tokenization.encode import WordEncoder
+from minlm.tokenization.encode import Encoder
 from minlm.tokenization.train import learn_merges
 from minlm.tokenization.word_counter import WordCounter
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from minlm.fast.tokenization.word_counts import WordCounts
 
 BACKENDS = ("auto", "numba", "python")
-PLAIN = SimpleNamespace(WordCounter=WordCounter, learn_merges=learn_merges, WordEncoder=WordEncoder)
-WORTH_COMPILING = 20_000_000  # bytes of text: plain Python takes 5 s to count or encode them, compiling takes 15 to 20
-BYTES_PER_BYTE_OF_WORDS = 20  # learning from one byte of distinct words takes as long as counting this much text
+PLAIN = SimpleNamespace(WordCounter=WordCounter, learn_merges=learn_merges, Encoder=Encoder)
+WORTH_COMPILING = 20_000_000  # bytes of text: plain Python counts or encodes them in 5 s, compiling takes 15 to 20 s
+TRAINING_COST = 20  # learning merges from one byte of distinct words takes as long as counting 20 bytes of text
 
 
 def check_backend(name: str) -> None:
@@ -33,7 +33,7 @@ def check_backend(name: str) -> None:
 
 
 def choose_backend(name: str, num_bytes: int) -> str:
-    """The backend for an amount of text: "auto" is "python" if kernels would have to be compiled for little text.
+    """The backend for an amount of text. "auto" is "python" if there is little text and kernels are not compiled yet.
 
     Raises:
         MinlmError: there is no such backend.
@@ -47,7 +47,7 @@ def choose_backend(name: str, num_bytes: int) -> str:
 
 
 def choose_backend_for_files(name: str, num_bytes: int) -> str:
-    """`choose_backend`, with one log line per process if "auto" is plain Python."""
+    """`choose_backend`; if "auto" is plain Python, it is logged once per process."""
     chosen = choose_backend(name, num_bytes)
     if name == "auto" and chosen == "python":
         _log_plain_python()
@@ -61,11 +61,11 @@ def _log_plain_python() -> None:
 
 def choose_backend_for_words(name: str, word_counts: "WordCounts") -> str:
     """`choose_backend_for_files` for work on each distinct word of a text."""
-    return choose_backend_for_files(name, BYTES_PER_BYTE_OF_WORDS * len(word_counts.joined))
+    return choose_backend_for_files(name, TRAINING_COST * len(word_counts.joined))
 
 
 def load_backend(name: str) -> Any:
-    """The three parts as attributes: compiled for "numba", plain for "python".
+    """`WordCounter`, `learn_merges` and `Encoder` as attributes: compiled for "numba", plain for "python".
 
     Raises:
         MinlmError: numba cannot be imported.

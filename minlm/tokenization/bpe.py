@@ -1,4 +1,4 @@
-"""The tokenizer: a vocabulary, the merges that made it, and what can be done with them."""
+"""The public class: a vocabulary and its merges, with everything that can be done with them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,31 +16,26 @@ from minlm.tokenization.backend import (
     count_words_of_file,
     load_backend,
 )
+from minlm.tokenization.encode import decode
 from minlm.tokenization.linked_tokens import Merge
 from minlm.tokenization.pretokenize import PreTokenizer
-from minlm.tokenization.train import initial_vocab, train_bpe
-from minlm.tokenization.vocabulary_files import (
-    check_complete,
-    check_merges,
-    read_merges,
-    read_vocab,
-    write_merges,
-    write_vocab,
-)
+from minlm.tokenization.segments import segments
+from minlm.tokenization.vocabulary import check_complete, check_merges, initial_vocab, train_bpe
+from minlm.tokenization.vocabulary_files import read_merges, read_vocab, write_merges, write_vocab
 
 
 class BPETokenizer:
     """Turns text into ids and back.
 
-    A text is split at special tokens and into words (`pretokenize`). Each word starts as its bytes; of all pairs of
+    A text is split at special tokens and cut into words (`pretokenize`). Each word starts as its bytes; of all pairs of
     neighbors that are a merge, the one learned first is merged, until none is left (`encode`).
 
     Args:
         vocab: id → bytes; has all 256 single bytes.
-        merges: pairs of tokens in the order they were learned; both halves and the whole are in `vocab`.
+        merges: pairs of tokens in the order in which they were learned; `vocab` has both halves and the whole.
         special_tokens: strings that are one token wherever they occur in a text; where several match, the longest
             wins. Those that are not in `vocab` get new ids after the largest.
-        backend: "numba" for compiled code, "python" for the code of this folder, "auto" for the quicker one (see
+        backend: "numba" for compiled code, "python" for the code of this folder, "auto" for the faster one (see
             `backend`); the ids are the same.
 
     Attributes:
@@ -60,7 +55,7 @@ class BPETokenizer:
         self._encoder_backend = ""
         self._num_bytes = 0  # encoded so far
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
-        self._pretokenizer = PreTokenizer(self.special_tokens)
+        PreTokenizer(self.special_tokens)  # raises if one is empty or repeated
         self._ids = {token: index for index, token in self.vocab.items()}
         if len(self._ids) < len(self.vocab):
             twice = next(token for index, token in self.vocab.items() if self._ids[token] != index)
@@ -86,7 +81,7 @@ class BPETokenizer:
         cls, vocab_path: str | Path, merges_path: str | Path, special_tokens: Sequence[str] | None = None,
         backend: str = "auto",
     ) -> "BPETokenizer":  # fmt: skip
-        """Read vocab.json and merges.txt: those trained here, GPT-2's, or others in that format.
+        """Read vocab.json and merges.txt: trained here, GPT-2's, or others in that format.
 
         Raises:
             MinlmError: a file is missing or damaged, or vocabulary and merges do not fit each other.
@@ -110,7 +105,7 @@ class BPETokenizer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 of vocabulary and merges, however their files are laid out."""
+        """Hex SHA-256 of vocabulary and merges; it does not depend on the layout of their files."""
         digest = hashlib.sha256()
         for index in sorted(self.vocab):
             digest.update(f"{index} {self.vocab[index].hex()}\n".encode())
@@ -122,26 +117,26 @@ class BPETokenizer:
         """The ids of a text.
 
         Raises:
-            MinlmError: the text has half of a surrogate pair, which cannot be written as UTF-8.
+            MinlmError: the text has half of a surrogate pair, which UTF-8 cannot represent.
         """
         try:
             content = text.encode()
         except UnicodeEncodeError as error:
-            raise MinlmError(f"the text holds half of a surrogate pair ({error}), which is not a character") from error
+            raise MinlmError(f"the text has half of a surrogate pair ({error}), which is not a character") from error
         self._num_bytes += len(content)
-        if self._encoder_backend != "numba":  # plain Python encodes until it is worth compiling kernels
+        if self._encoder_backend != "numba":  # "auto" starts in plain Python and changes when much has been encoded
             backend = choose_backend(self.backend, self._num_bytes)
             if backend != self._encoder_backend:
-                self._encoder, self._encoder_backend = self.make_encoder(backend), backend
+                self._encoder, self._encoder_backend = self.new_encoder(backend), backend
         return self._encoder.encode(content).tolist()
 
-    def make_encoder(self, backend: str) -> Any:
-        """A new `WordEncoder` of "numba" or "python". Each thread needs its own."""
-        return load_backend(backend).WordEncoder(self._ids, self.merges, self.special_tokens)
+    def new_encoder(self, backend: str) -> Any:
+        """An `Encoder` of the backend "numba" or "python". Each thread needs one of its own."""
+        return load_backend(backend).Encoder(self._ids, self.merges, self.special_tokens)
 
     def encode_iterable(self, iterable: Iterable[str]) -> Iterator[int]:
-        """The ids of the joined strings, however the text is cut into them, a few thousand characters at a time."""
-        for segment in self._pretokenizer.segments(iterable):
+        """The ids of the joined strings, wherever the text is cut, a few thousand characters at a time."""
+        for segment in segments(iterable, self.special_tokens):
             yield from self.encode(segment)
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -155,6 +150,6 @@ class BPETokenizer:
             MinlmError: there is no token with such an id.
         """
         try:
-            return b"".join([self.vocab[index] for index in ids])
+            return decode(ids, self.vocab)
         except KeyError as error:
             raise MinlmError(f"there is no token with id {error}; the vocabulary ends at {max(self.vocab)}") from error

@@ -1,8 +1,8 @@
-"""Words as linked lists of tokens: a merge changes one place and its two neighbors, however long the word is."""
+"""Words as linked lists of tokens, so that a merge takes the same time in a word of any length."""
 
 from collections.abc import Iterable
 
-Merge = tuple[bytes, bytes]  # two neighboring tokens
+Merge = tuple[bytes, bytes]  # two neighboring tokens that become one
 BYTES = [bytes([byte]) for byte in range(256)]
 GAP = b""
 
@@ -10,8 +10,8 @@ GAP = b""
 class LinkedTokens:
     """The tokens of words, at first their bytes.
 
-    Place p holds the token `tokens[p]`; its neighbors are at `left[p]` and `right[p]`. A `GAP` is before and after each
-    word, and where a token was merged into its left neighbor.
+    `tokens[p]` is the token that starts at position p. The next one starts at p + len(tokens[p]), the previous one at
+    `left[p]`. There is a `GAP` before and after each word, and at positions inside a token.
     """
 
     def __init__(self, words: Iterable[bytes]):
@@ -19,16 +19,14 @@ class LinkedTokens:
         for word in words:
             self.tokens += [BYTES[byte] for byte in word] + [GAP]
         self.left = list(range(-1, len(self.tokens) - 1))
-        self.right = list(range(1, len(self.tokens) + 1))
 
-    def pair(self, place: int) -> Merge:
-        """The token at a place and its right neighbor."""
-        return self.tokens[place], self.tokens[self.right[place]]
+    def pair(self, position: int) -> Merge:
+        """The token at a position and the next one."""
+        token = self.tokens[position]
+        return token, self.tokens[position + len(token)]
 
-    def merge(self, place: int) -> None:
-        """Merge the token at a place with its right neighbor."""
-        gone = self.right[place]
-        after = self.right[gone]
-        self.tokens[place] += self.tokens[gone]
-        self.tokens[gone] = GAP
-        self.right[place], self.left[after] = after, place
+    def merge(self, position: int, merged: bytes) -> None:
+        """Put `merged` in place of the token at a position and the next one."""
+        self.tokens[position + len(self.tokens[position])] = GAP
+        self.tokens[position] = merged
+        self.left[position + len(merged)] = position

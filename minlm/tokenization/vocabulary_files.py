@@ -5,7 +5,6 @@ spelled as one printable character (a space is "Ġ"), so any byte survives and a
 """
 
 import json
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -13,7 +12,6 @@ from typing import IO
 from minlm.errors import MinlmError
 from minlm.reading import parse_json, quote, reading
 from minlm.tokenization.linked_tokens import Merge
-from minlm.tokenization.pretokenize import find_words
 
 MAX_ID = (1 << 24) - 1  # tables have an entry for each id up to the largest one
 REMEDY = "Make it again with train_tokenizer."
@@ -109,41 +107,3 @@ def read_merges(path: str | Path) -> list[Merge]:
 def _read(path: str | Path, what: str) -> str:
     with reading(path, what, REMEDY):
         return Path(path).read_text(encoding="utf-8")
-
-
-def check_merges(merges: Sequence[Merge], ids: Mapping[bytes, int]) -> None:
-    """Check that any text can be encoded: every byte is a token, and so are both halves and the whole of each merge.
-
-    Raises:
-        MinlmError: a token is missing, or a merge occurs twice.
-    """
-    if missing := [byte for byte in range(256) if bytes([byte]) not in ids]:
-        raise MinlmError(f"the vocabulary lacks the byte 0x{missing[0]:02x}, so not every text could be encoded")
-    seen: set[Merge] = set()
-    for number, merge in enumerate(merges, start=1):
-        first, second = merge
-        for token in (first, second, first + second):
-            if not token or token not in ids:
-                raise MinlmError(
-                    f"vocabulary and merges do not fit each other: merge {number} needs {token!r}, which is no token"
-                )
-        if merge in seen:
-            raise MinlmError(f"merge {number} ({first!r}, {second!r}) was there before; each pair is merged once")
-        seen.add(merge)
-
-
-def check_complete(vocab: Mapping[int, bytes], merges: Sequence[Merge], special_tokens: Sequence[str]) -> None:
-    """Find out whether merges are missing, as at the end of a file that was cut short.
-
-    A token of several words, such as `<|endoftext|>`, may be a special token that this run has no use for.
-
-    Raises:
-        MinlmError: no merge makes a token that could be one in a word.
-    """
-    made = {first + second for first, second in merges} | {token.encode() for token in special_tokens}
-    for index, token in vocab.items():
-        if len(token) > 1 and token not in made and len(find_words(token.decode(errors="replace"))) == 1:
-            raise MinlmError(
-                f"vocabulary and merges do not fit each other: no merge makes {token!r} (id {index}). "
-                "If it is a special token, name it as one"
-            )

@@ -1,4 +1,4 @@
-"""Counting words: how often each one occurs is all that training needs to know of a text."""
+"""Counting words: training needs nothing else of a text."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class WordCounter:
         """Count the words of UTF-8 text.
 
         Raises:
-            UnicodeDecodeError: a byte is not UTF-8; with `errors="surrogateescape"` it counts as a visible character.
+            UnicodeDecodeError: a byte is not UTF-8. With `errors="surrogateescape"`, it counts as punctuation.
         """
         for ordinary in self._pretokenizer.split(str(text, "utf-8", errors))[::2]:
             self._counts.update(word.encode("utf-8", errors) for word in find_words(ordinary))

@@ -14,7 +14,7 @@ from minlm.errors import MinlmError
 from minlm.tokenization import BPETokenizer
 from minlm.tokenization.backend import load_backend
 from minlm.tokenization.pretokenize import find_words
-from minlm.tokenization.train import train_bpe
+from minlm.tokenization.vocabulary import train_bpe
 
 MEGABYTES = 10_000_000
 LONG_WORDS = {

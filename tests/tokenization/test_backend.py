@@ -37,8 +37,8 @@ def test_plain_python_until_kernels_are_worth_compiling(monkeypatch, name, num_b
 def test_many_short_strings_are_worth_compiling(monkeypatch, tokenizer):
     monkeypatch.setattr(cache, "are_compiled", lambda: False)
     monkeypatch.setattr(backend, "WORTH_COMPILING", 100)
-    used, make = [], tokenizer.make_encoder
-    monkeypatch.setattr(tokenizer, "make_encoder", lambda name: used.append(name) or make(name))
+    used, make = [], tokenizer.new_encoder
+    monkeypatch.setattr(tokenizer, "new_encoder", lambda name: used.append(name) or make(name))
     assert all(tokenizer.encode(" the aabb") == [32, 116, 257, 32, 256, 98, 98] for _ in range(20))
     assert used == ["python", "numba"]
 

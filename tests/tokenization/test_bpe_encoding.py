@@ -12,7 +12,7 @@ from published import END, GPT2_PATTERN
 
 from minlm.errors import MinlmError
 from minlm.fast.tokenization import word_table
-from minlm.tokenization import BPETokenizer, pretokenize
+from minlm.tokenization import BPETokenizer
 
 # What the libraries compared with may class differently (newer and older Unicode versions) is left out.
 assigned = st.characters(exclude_categories=["Cs", "Cn", "Co"])
@@ -69,7 +69,7 @@ def test_decode_gives_the_text_back(trained, gpt2, text):
 def test_encode_iterable_gives_the_ids_of_the_whole(trained, text, places):
     bounds = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretokenize, "SEGMENT_CHARS", 1)
+        patch.setattr("minlm.tokenization.segments.SEGMENT_CHARS", 1)
         ids = list(trained.encode_iterable(text[start:end] for start, end in itertools.pairwise(bounds)))
     assert ids == trained.encode(text)
 
@@ -137,7 +137,7 @@ def test_invalid_bytes_decode_to_the_replacement_character(trained):
 def test_memory_for_remembered_words_is_bounded(backend, monkeypatch):
     monkeypatch.setattr(word_table, "FIRST_CAPACITY", 1 << 9)
     monkeypatch.setattr("minlm.fast.tokenization.encode.MAX_CAPACITY", 1 << 10)  # so that it grows and is emptied
-    monkeypatch.setattr("minlm.tokenization.encode.REMEMBERED_WORDS", 500)
+    monkeypatch.setattr("minlm.tokenization.encode.CACHED_WORDS", 500)
     tokenizer = bytes_tokenizer(["a b"], ["<s>", "<a longer special token>"], backend)
 
     def encode_new_words(start: int) -> int:

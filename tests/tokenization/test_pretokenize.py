@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from published import GPT2_PATTERN
 
 from minlm.errors import MinlmError
-from minlm.tokenization import pretokenize
 from minlm.tokenization.pretokenize import PreTokenizer, find_words
+from minlm.tokenization.segments import segments
 
 # Characters at which words begin and end, so that short texts meet every rule, and one from everywhere else.
 characters = st.sampled_from("''' \n\t\u00a0\u3000\x85abstdmlrve12²٣.,!-<|>éßж中\u0301😀") | st.characters(
@@ -78,16 +78,16 @@ def pieces(words: PreTokenizer, text: str) -> list[str]:
 def test_segments_have_the_words_of_the_whole_however_it_is_cut(text, places, special_tokens):
     words = PreTokenizer(special_tokens)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretokenize, "SEGMENT_CHARS", 1)
-        segments = list(words.segments(cut(text, places)))
-    assert "".join(segments) == text
-    assert [piece for segment in segments for piece in pieces(words, segment)] == pieces(words, text)
+        patch.setattr("minlm.tokenization.segments.SEGMENT_CHARS", 1)
+        parts = list(segments(cut(text, places), special_tokens))
+    assert "".join(parts) == text
+    assert [piece for part in parts for piece in pieces(words, part)] == pieces(words, text)
 
 
 def test_segments_stay_small_in_text_without_white_space():
     chunks = itertools.repeat("中文。" * 1000, 50)
-    assert max(map(len, PreTokenizer(["<|endoftext|>"]).segments(chunks))) < 20_000
+    assert max(map(len, segments(chunks, ["<|endoftext|>"]))) < 20_000
 
 
 def test_segments_of_one_endless_word_are_joined_in_linear_time():
-    assert list(PreTokenizer().segments(itertools.repeat("a", 300_000))) == ["a" * 300_000]
+    assert list(segments(itertools.repeat("a", 300_000))) == ["a" * 300_000]

@@ -1,11 +1,11 @@
 """The three compiled parts together. The first import on a machine compiles all kernels."""
 
-from minlm.fast.tokenization.encode import WordEncoder
+from minlm.fast.tokenization.encode import Encoder
 from minlm.fast.tokenization.kernels.compiler import compile_all
 from minlm.fast.tokenization.train import learn_merges
 from minlm.fast.tokenization.word_counter import WordCounter
 
-__all__ = ["WordCounter", "WordEncoder", "learn_merges"]
+__all__ = ["Encoder", "WordCounter", "learn_merges"]
 
 
 def _use_all_kernels() -> None:
@@ -15,7 +15,7 @@ def _use_all_kernels() -> None:
     counter._words.grow(0, 1)
     learn_merges(counter.counts(), 3, lambda merges: None)
     ids = {bytes([byte]): byte for byte in range(256)} | {b"he": 256, b"<|endoftext|>": 257}
-    WordEncoder(ids, [(b"h", b"e")], ["<|endoftext|>"]).encode(b"the lazy dog")
+    Encoder(ids, [(b"h", b"e")], ["<|endoftext|>"]).encode(b"the lazy dog")
 
 
 compile_all(_use_all_kernels)

@@ -15,8 +15,8 @@ MAX_CAPACITY = 1 << 19  # entries of the table when it is emptied: 16 MB for eac
 MAX_MERGES = (1 << 25) - 1  # as far as `word_merging` can number them
 
 
-class WordEncoder:
-    """`minlm.tokenization.encode.WordEncoder`, compiled.
+class Encoder:
+    """`minlm.tokenization.encode.Encoder`, compiled.
 
     Raises:
         MinlmError: there are too many merges, or an id is too large.

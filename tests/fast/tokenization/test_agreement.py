@@ -68,7 +68,7 @@ def ids_of(encoder, part, errors):
 def test_ids(parts, special_tokens, errors):
     vocab = [*VOCAB, *map(str.encode, special_tokens)]
     ids = {token: index for index, token in enumerate(vocab)}
-    encoders = [backend.WordEncoder(ids, MERGES, special_tokens) for backend in (FAST, PLAIN)]
+    encoders = [backend.Encoder(ids, MERGES, special_tokens) for backend in (FAST, PLAIN)]
     for part in [*parts, *parts]:  # the second time with remembered words
         fast, plain = (outcome(partial(ids_of, encoder, part, errors)) for encoder in encoders)
         assert fast == plain

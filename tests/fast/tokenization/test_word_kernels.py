@@ -115,7 +115,7 @@ def test_words_of_any_number_of_ids(first_id):
     # around what fits into an entry, into the key and into the cache; known the second time
     words = [b"ab" * pairs + b"x" * others for pairs in (0, 1, 3) for others in (0, 1, 2, 3, 4, 5, 15, 16, 249, 300)]
     ids = {bytes([byte]): byte for byte in range(256)} | {b"ab": first_id, b"<|end|>": first_id + 1}
-    encoder = compiled.WordEncoder(ids, [(b"a", b"b")], ["<|end|>"])
+    encoder = compiled.Encoder(ids, [(b"a", b"b")], ["<|end|>"])
     for word in filter(None, words + words):
         assert encoder.encode(word).tolist() == [first_id] * word.count(b"ab") + list(b"x") * word.count(b"x")
 
@@ -123,7 +123,7 @@ def test_words_of_any_number_of_ids(first_id):
 def test_ids_that_are_too_large():
     ids = {bytes([byte]): byte for byte in range(256)} | {b"ab": 5_000_000_000}
     with pytest.raises(MinlmError, match="1 merges and ids up to 5,000,000,000 is too large"):
-        compiled.WordEncoder(ids, [(b"a", b"b")], [])
+        compiled.Encoder(ids, [(b"a", b"b")], [])
 
 
 # Learning
