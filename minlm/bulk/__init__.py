@@ -1,1 +1,1 @@
-"""Whole files on many cores: count words, train on counts, encode to `.npy`, shards."""
+"""Whole files on many cores: counting words, training on counts, encoding to `.npy`, shards."""

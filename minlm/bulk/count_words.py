@@ -1,4 +1,4 @@
-"""Counting the words of a corpus: texts of any size, in several threads, or in parts on several machines."""
+"""Counting the words of texts of any size, in several threads or in shards on several machines."""
 
 import os
 import time
@@ -29,14 +29,14 @@ def count_words(
     Args:
         paths: UTF-8 texts or `.npz` files, in any order.
         special_tokens: a text is split where they occur; they are not counted.
-        options: how to count. A shard is that of each text.
-        seconds: receives the time of "reading" and of "counting".
+        options: how to count; a shard is one of each text.
+        seconds: receives the seconds of "reading" and of "counting".
 
     Raises:
         MinlmError: a file is missing, empty, not UTF-8 or damaged, or was counted with other special tokens.
     """
     started, reading = time.perf_counter(), 0.0
-    PreTokenizer(special_tokens)  # refuses empty and repeated ones
+    PreTokenizer(special_tokens)  # raises if one is empty or repeated
     total = total_bytes(paths)
     backend = choose_backend_for_files(options.backend, options.share_of(total))
     threads = options.threads_for(max(map(os.path.getsize, paths)), backend)
@@ -67,7 +67,7 @@ def _add_text(counter: Any, content: np.ndarray, errors: str) -> None:
 def count_words_to_file(
     paths: Sequence[str | Path], special_tokens: Sequence[str], output: str | Path, options: Options = DEFAULT
 ) -> WordCounts:
-    """`count_words`, written to the `.npz` file `output`; returns the counts."""
+    """`count_words`; also writes the counts to the `.npz` file `output`."""
     total_bytes(paths)  # raises before anything is written
     with atomic_write(output, "wb") as file:
         counts = count_words(paths, special_tokens, options)

@@ -1,4 +1,4 @@
-"""A corpus as ids: text files in, one-dimensional `.npy` files out, which training maps into memory."""
+"""Encoding text files to one-dimensional `.npy` files, which training maps into memory."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,21 +40,20 @@ def encode_files(
 ) -> Iterator[EncodedFile]:
     """Encode each text to `{output_dir}/{its name}.npy`, one per step of the returned iterator.
 
-    Shard 2 of 4 of a.txt becomes a.2-of-4.npy; the shards of a text, one after the other, are its ids.
-
-    The ids are those of the whole text, as `tokenizer.encode` returns them. If text (more than white space) comes after
-    the last `<|endoftext|>`, one is added at the end, so every document is followed by one.
+    The ids are those that `tokenizer.encode` returns for the whole text. If more than white space comes after the last
+    `<|endoftext|>`, one is added, so that every document is followed by one. Shard 2 of 4 of a.txt becomes
+    a.2-of-4.npy; the ids of all shards, joined, are those of the text.
 
     Args:
         tokenizer: has `<|endoftext|>` as a special token.
         inputs: UTF-8 texts.
         output_dir: created if missing.
         output_dtype: one of `OUTPUT_DTYPES`; None for uint16, or uint32 if the vocabulary needs more.
-        options: how to encode. The backend is that of the tokenizer.
+        options: how to encode; the backend is the tokenizer's.
 
     Raises:
         MinlmError: an input is missing, empty or not UTF-8; two inputs have the same name; the dtype is too small;
-            the output cannot be written. Unless a text is not UTF-8, this is raised before anything is written.
+            the output cannot be written. Invalid UTF-8 is found while encoding, all else before anything is written.
     """
     dtype = _choose_dtype(tokenizer, output_dtype)
     if SEPARATOR not in tokenizer.special_tokens:
@@ -85,7 +84,7 @@ def _encode_file(
 
 
 def _encode_parts(text: TextFile, encoders: Sequence[Any], dtype: np.dtype, progress: Progress) -> Iterator[np.ndarray]:
-    """The ids of a text, part by part, with `<|endoftext|>` after the last document."""
+    """The ids of a text, part by part, with an `<|endoftext|>` after the last document."""
 
     def encode(encoder: Any, content: np.ndarray, errors: str) -> np.ndarray:
         return np.asarray(encoder.encode(content, errors), dtype=dtype)
@@ -98,7 +97,7 @@ def _encode_parts(text: TextFile, encoders: Sequence[Any], dtype: np.dtype, prog
 
 
 def _write_npy(file: IO[bytes], arrays: Iterable[np.ndarray], dtype: np.dtype) -> int:
-    """Write one array piece by piece. The header comes first, and again when the length is known."""
+    """Write arrays as one. The header is written first, and again when the length is known."""
     _write_header(file, dtype, 0)
     num_tokens = 0
     for array in arrays:
@@ -110,7 +109,7 @@ def _write_npy(file: IO[bytes], arrays: Iterable[np.ndarray], dtype: np.dtype) -
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype, length: int) -> None:
-    """numpy pads the header so that its size does not depend on the length of the array."""
+    """Write a header whose size does not depend on the length of the array: numpy pads it."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(file, header)
 

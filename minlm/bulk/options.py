@@ -1,4 +1,4 @@
-"""How whole files are counted or encoded."""
+"""The options of counting and encoding whole files."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,11 @@ class Options:
     """How to count or encode files. Only `shard` and `keep_invalid` change the result.
 
     Args:
-        threads: the largest number of threads; None for one per core. Plain Python uses one: more would wait for each
-            other.
-        shard: (i, n) for part i of n (from 1 on) of each text, cut between documents; None for the whole text.
-        backend: "numba", "python", or "auto" for the quicker one (see `minlm.tokenization.backend`).
-        keep_invalid: treat bytes that are not UTF-8 as visible characters instead of raising an error.
-        part_bytes: about how much text a thread reads and handles at a time.
+        threads: number of threads at most; None for one per core. Plain Python always uses one.
+        shard: (i, n) for part i of n (counted from 1) of each text, cut between documents; None for the whole text.
+        backend: "numba", "python", or "auto" for the faster one (see `minlm.tokenization.backend`).
+        keep_invalid: treat bytes that are not UTF-8 as punctuation instead of raising an error.
+        part_bytes: about how much text a thread reads and processes at a time.
     """
 
     threads: int | None = None
@@ -33,17 +32,17 @@ class Options:
 
     @property
     def errors(self) -> str:
-        """What happens to bytes that are not UTF-8, in the words of `bytes.decode`."""
+        """The error handler of `bytes.decode` for bytes that are not UTF-8."""
         return "surrogateescape" if self.keep_invalid else "strict"
 
     def threads_for(self, num_bytes: int, backend: str) -> int:
-        """The number of threads that are allowed and have something to do."""
+        """The number of threads for so much text."""
         if backend == "python":
             return 1
         return min(self.threads or available_cores(), num_bytes // self.part_bytes + 1)
 
     def share_of(self, num_bytes: int) -> int:
-        """About how many of these bytes of text are handled."""
+        """About how many of these bytes are in the shard."""
         return num_bytes // self.shard[1] if self.shard else num_bytes
 
 

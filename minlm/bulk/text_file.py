@@ -1,4 +1,4 @@
-"""Text files of any size, read in parts that threads can handle side by side."""
+"""Text files of any size, read in parts that several threads can process."""
 
 import os
 import time
@@ -48,22 +48,22 @@ class TextFile:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def read(self, place: int, size: int) -> bytes:
-        """Up to `size` bytes from byte `place` on."""
-        data = os.pread(self._descriptor, size, place)
-        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), place + len(data))):
+    def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes, from byte `offset` on."""
+        data = os.pread(self._descriptor, size, offset)
+        while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
             data += more
         return data
 
-    def read_into(self, buffer: np.ndarray, place: int) -> np.ndarray:
-        """Fill a buffer (uint8) from byte `place` on; return it, or less if the file has become shorter."""
+    def read_into(self, buffer: np.ndarray, offset: int) -> np.ndarray:
+        """Fill a buffer (uint8) with the bytes from `offset` on; return the part that was filled."""
         done = 0
-        while done < len(buffer) and (count := os.preadv(self._descriptor, [buffer[done:].data], place + done)):
+        while done < len(buffer) and (count := os.preadv(self._descriptor, [buffer[done:].data], offset + done)):
             done += count
         return buffer[:done]
 
     def parts(self) -> Iterator[tuple[int, int]]:
-        """Start and end of each part; the words of all parts are those of the whole text."""
+        """Start and end of each part. All parts together have the words of the whole text."""
         start = self.start
         while start < self.end:
             position = min(start + self._options.part_bytes, self.end)
@@ -74,12 +74,12 @@ class TextFile:
     def map(
         self, work: Callable[[Tool, np.ndarray, str], Result], tools: Sequence[Tool]
     ) -> Iterator[tuple[int, float, Result]]:
-        """Yield, part by part and in order, its bytes, the seconds of reading it, and `work(tool, content, errors)`.
+        """Yield, for each part in order, its size, the seconds of reading it, and `work(tool, content, errors)`.
 
         Each tool (a `WordCounter` or an `Encoder`) is used by one thread at a time.
 
         Raises:
-            MinlmError: a byte is not UTF-8, and such bytes are not to be kept.
+            MinlmError: a byte is not UTF-8, and the option `keep_invalid` is off.
         """
         workers = [(tool, np.empty(2 * self._options.part_bytes, dtype=np.uint8)) for tool in tools]
 
@@ -106,7 +106,7 @@ class TextFile:
         while True:
             tail = self.read(max(self.start, self.end - size), min(size, self.end - self.start))
             visible = tail.decode("utf-8", "surrogateescape").rstrip().encode("utf-8", "surrogateescape")
-            if len(visible) >= len(separator) or size >= self.end - self.start:  # (half a character looks visible)
+            if len(visible) >= len(separator) or size >= self.end - self.start:  # half a character counts as visible
                 return bool(visible) and not visible.endswith(separator)
             size *= 2
 
@@ -115,7 +115,7 @@ def total_bytes(paths: Sequence[str | Path]) -> int:
     """The size of all files together.
 
     Raises:
-        MinlmError: one is missing, a folder, or empty.
+        MinlmError: a file is missing, empty, or a folder.
     """
     for path in map(Path, paths):
         if not path.exists():

@@ -1,9 +1,9 @@
-"""Work in several threads, with the results in order."""
+"""Working in several threads, with the results in order."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import TypeVar
 
 Worker = TypeVar("Worker")
@@ -14,27 +14,24 @@ Result = TypeVar("Result")
 def map_in_order(
     work: Callable[[Worker, Part], Result], parts: Iterator[Part], workers: Sequence[Worker]
 ) -> Iterator[Result]:
-    """Yield `work(worker, part)` for each part, in order. Each worker has a thread; a single one, the caller's."""
+    """Yield `work(worker, part)` for each part, in order, with a thread for each worker; one worker needs none."""
     if len(workers) == 1:
         yield from (work(workers[0], part) for part in parts)
         return
-    free: SimpleQueue[Worker] = SimpleQueue()
-    for worker in workers:
-        free.put(worker)
+    free, thread = iter(workers), threading.local()
+
+    def take_worker() -> None:
+        thread.worker = next(free)
 
     def task(part: Part) -> Result:
-        worker = free.get()
-        try:
-            return work(worker, part)
-        finally:
-            free.put(worker)
+        return work(thread.worker, part)
 
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(len(workers)) as pool:
+    with ThreadPoolExecutor(len(workers), initializer=take_worker) as pool:
         try:
             for part in parts:
                 waiting.append(pool.submit(task, part))
-                if len(waiting) > 2 * len(workers):  # limits the memory for results
+                if len(waiting) > 2 * len(workers):  # limits how many results are in memory
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -1,4 +1,4 @@
-"""From a text, or its word counts, to the two files of a tokenizer."""
+"""Training a tokenizer on a text, or on its word counts, to its two files."""
 
 import time
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def train_tokenizer(
     Raises:
         MinlmError: see `count_words` and `train_bpe`; or the files cannot be written.
     """
-    initial_vocab(vocab_size, special_tokens)  # these two raise before any work is done
+    initial_vocab(vocab_size, special_tokens)  # these two raise before any work
     total_bytes([input_file])
     prefix = f"{Path(input_file).stem}_" if prefix is None else prefix
     vocab_path, merges_path = (Path(output_dir) / f"{prefix}{name}" for name in ("vocab.json", "merges.txt"))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from published import END, GPT2_PATTERN
 
 from minlm.errors import MinlmError
-from minlm.fast.tokenization import word_table
+from minlm.fast.tokenization.kernels import word_table
 from minlm.tokenization import BPETokenizer
 
 # What the libraries compared with may class differently (newer and older Unicode versions) is left out.

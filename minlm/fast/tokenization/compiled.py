@@ -1,4 +1,4 @@
-"""The three compiled parts together. The first import on a machine compiles all kernels."""
+"""`WordCounter`, `learn_merges` and `Encoder`, compiled. The first import on a machine compiles all kernels."""
 
 from minlm.fast.tokenization.encode import Encoder
 from minlm.fast.tokenization.kernels.compiler import compile_all

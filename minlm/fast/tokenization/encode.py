@@ -1,4 +1,4 @@
-"""Encoding with a hash table of words and their ids."""
+"""Encoding with a hash table that caches the ids of words."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -8,11 +8,10 @@ import numpy as np
 from minlm.errors import MinlmError
 from minlm.fast.tokenization.kernels import encoding, word_merging, word_table
 from minlm.fast.tokenization.scanner import Scanner
-from minlm.fast.tokenization.word_table import WordTable
 from minlm.tokenization.linked_tokens import BYTES, Merge
 
-MAX_CAPACITY = 1 << 19  # entries of the table when it is emptied: 16 MB for each thread, and as much for pools
-MAX_MERGES = (1 << 25) - 1  # as far as `word_merging` can number them
+MAX_CAPACITY = 1 << 19  # entries; a full table of this size is emptied. 16 MB per thread, and as much for pools
+MAX_MERGES = (1 << 25) - 1  # the largest rank that `word_merging` can represent
 
 
 class Encoder:
@@ -45,12 +44,12 @@ class Encoder:
         self._special_bounds = np.cumsum([0, *map(len, special_words)], dtype=np.int64)
         self._dtype = np.dtype(np.uint16 if largest <= np.iinfo(np.uint16).max else np.uint32)
         self._start_cache()
-        self.encode(b"")  # compiles or loads the kernels now: numba cannot do it in several threads at once
+        self.encode(b"")  # compiles or loads the kernels now, because numba cannot do that in several threads at once
 
     def _start_cache(self) -> None:
-        self._words = WordTable(pool_bytes=(1 << 22) + 2 * len(self._special_words))
+        self._words = word_table.WordTable(pool_bytes=(1 << 22) + 2 * len(self._special_words))
         self._ids_pool = np.empty(1 << 24, dtype=np.uint8)
-        encoding.remember_tokens(
+        encoding.cache_special_tokens(
             self._special_words, self._special_bounds, self._special_ids, self._merges.work, self._cache(),
             self._dtype.itemsize,
         )  # fmt: skip
@@ -75,14 +74,14 @@ class Encoder:
         return out[: self._words.used[encoding.NUM_OUT]].view(self._dtype)
 
     def _make_room(self, done: int, num_words: int) -> None:
-        """Make work space for a long word, or room in the table, which is emptied when it is large."""
+        """Make more work space for a long word, or more room in the table, which is emptied if it is large."""
         batch = self._scanner.bounds[done : min(done + word_table.BATCH, num_words) + 1]
         longest = int(np.diff(batch).max())
         if longest > self._merges.work.shape[1]:
-            work, heap = _work_space(2 * longest)
-            self._merges = self._merges._replace(work=work, heap=heap)
+            work, tree = _work_space(2 * longest)
+            self._merges = self._merges._replace(work=work, tree=tree)
         elif self._words.is_full() and self._words.capacity < MAX_CAPACITY:
-            self._words.grow(0, self._dtype.itemsize)  # words of one id are frequent
+            self._words.grow(0, self._dtype.itemsize)  # words with a single id are the frequent ones
         else:
             num_out = self._words.used[encoding.NUM_OUT]
             self._start_cache()
@@ -90,5 +89,5 @@ class Encoder:
 
 
 def _work_space(longest_word: int) -> tuple[np.ndarray, np.ndarray]:
-    """`work` and `heap` of `word_merging.Merges`."""
+    """`work` and `tree` of `word_merging.Merges`."""
     return np.empty((4, longest_word), dtype=np.int64), np.empty(2 * longest_word, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The words of a text, found block by block."""
+"""Finding the words of a text, block by block."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from minlm.fast.tokenization.kernels.scan import PADDING, find_certain_words, scan_masks, scan_tables
 
-BLOCK_BYTES = 1 << 17  # text and work space of one block stay in the processor's cache
+BLOCK_BYTES = 1 << 17  # so that a block and its work space fit into the processor's cache
 
 
 class Scanner:
-    """Finds the words of texts, in arrays that are used again for each block.
+    """Finds the words of texts, with arrays that all blocks share.
 
     Attributes:
         bounds: int64; word k of the current block is `block[bounds[k]:bounds[k + 1]]`.
@@ -26,7 +26,7 @@ class Scanner:
         self.bounds = np.empty(size + 9, dtype=np.int64)
 
     def blocks(self, text: bytes | np.ndarray, errors: str = "strict") -> Iterator[tuple[np.ndarray, int]]:
-        """Yield, for each block of a text, its bytes (uint8, with padding) and the number of words found in it.
+        """Yield the bytes of each block of a text (uint8, padded) and the number of words found in it.
 
         The next block starts after the last of these words.
 
@@ -36,7 +36,7 @@ class Scanner:
         content = np.frombuffer(text, dtype=np.uint8)
         start, size = 0, BLOCK_BYTES
         while True:
-            rest = content[start : start + size + 1]  # one more byte says whether a character ends at `size`
+            rest = content[start : start + size + 1]  # the byte after the block says whether a character ends with it
             size, left = min(size, len(rest)), len(content) - start
             if size + 9 > self.bounds.size:
                 self._make_room(2 * size)
@@ -45,10 +45,10 @@ class Scanner:
                 self._block, size, left, self._tables, self._masks, self.bounds
             )  # fmt: skip
             if invalid >= 0 and errors == "strict":
-                place = start + invalid
-                raise UnicodeDecodeError("utf-8", bytes(content), place, place + 1, "invalid byte")
+                position = start + invalid
+                raise UnicodeDecodeError("utf-8", bytes(content), position, position + 1, "invalid byte")
             yield self._block, found
             start += int(self.bounds[found])
             if start == len(content):
                 return
-            size = BLOCK_BYTES if found > 0 else 2 * size  # no word is certain: one is longer than the block
+            size = BLOCK_BYTES if found > 0 else 2 * size  # the word at the start may be longer than the block

@@ -1,4 +1,4 @@
-"""Learning merges in arrays; `kernels.merging` says how."""
+"""Learning merges with the kernels of `kernels.merging`, which explains the algorithm."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ from minlm.fast.tokenization.kernels import merging
 from minlm.fast.tokenization.word_counts import WordCounts
 from minlm.tokenization.linked_tokens import Merge
 
-MERGES_AT_ONCE = 64  # between two reports of progress
+MERGES_PER_CALL = 64  # progress is reported after each call of the kernel
 
 
 def learn_merges(word_counts: Mapping[bytes, int], num_merges: int, progress: Callable[[int], object]) -> list[Merge]:
@@ -30,7 +30,7 @@ def learn_merges(word_counts: Mapping[bytes, int], num_merges: int, progress: Ca
     arrays = merging.Merging(
         text=np.empty(size, dtype=np.uint8),
         counts=counts.counts,
-        places=np.empty((size, 4), dtype=np.int32),
+        positions=np.empty((size, 4), dtype=np.int32),
         tokens=np.full((5, 256 + num_merges), merging.NO_PAIR, dtype=np.int64),
         pairs=np.empty((5, capacity), dtype=np.int64),
         occurrences=np.empty(3 * size, dtype=np.int32),
@@ -38,11 +38,11 @@ def learn_merges(word_counts: Mapping[bytes, int], num_merges: int, progress: Ca
         merged=np.empty(size, dtype=np.int32),
         state=np.zeros(5, dtype=np.int64),
     )
-    merging.place_words(counts.joined, counts.offsets, arrays.text, arrays.places)
+    merging.lay_out_words(counts.joined, counts.offsets, arrays.text, arrays.positions)
     merging.find_first_pairs(arrays, number_of)
     outcome, done = merging.DONE, 0
     while outcome != merging.NO_PAIR_LEFT and done < num_merges:
-        outcome = merging.learn_merges(arrays, 256 + min(done + MERGES_AT_ONCE, num_merges))
+        outcome = merging.learn_merges(arrays, 256 + min(done + MERGES_PER_CALL, num_merges))
         if outcome == merging.NO_ROOM:
             arrays = arrays._replace(pairs=_doubled(arrays.pairs), heap=_doubled(arrays.heap))
         now = int(arrays.state[merging.NUM_TOKENS]) - 256

@@ -1,4 +1,4 @@
-"""Counting words in a hash table of arrays."""
+"""Counting words in a hash table."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,9 @@ from minlm.fast.tokenization.kernels import word_table
 from minlm.fast.tokenization.kernels.counting import add_counts, write_words
 from minlm.fast.tokenization.scanner import Scanner
 from minlm.fast.tokenization.word_counts import WordCounts
-from minlm.fast.tokenization.word_table import WordTable
 
-FREQUENT = 16  # occurrences of a word by the time the table is full
-NEVER = -1 << 62  # the first count of special tokens, so low that they never appear among the words
+FREQUENT = 16  # a word with so many occurrences gets one of the best slots when the table grows
+NEVER = -1 << 62  # the initial count of special tokens: it stays negative, so they are not listed as words
 
 
 class WordCounter:
@@ -20,10 +19,10 @@ class WordCounter:
     def __init__(self, special_tokens: Sequence[str]):
         self.special_tokens = list(special_tokens)
         self._scanner = Scanner(special_tokens)
-        self._words = WordTable(pool_bytes=1 << 16)
+        self._words = word_table.WordTable(pool_bytes=1 << 16)
         self._once = np.ones(1, dtype=np.int64)
         self.add_counts({token.encode(): NEVER for token in special_tokens})
-        self.add_text(b"")  # compiles or loads the kernels now: numba cannot do it in several threads at once
+        self.add_text(b"")  # compiles or loads the kernels now, because numba cannot do that in several threads at once
 
     def add_text(self, text: bytes | np.ndarray, errors: str = "strict") -> None:
         """Count the words of UTF-8 text (bytes or uint8)."""

@@ -1,4 +1,4 @@
-"""Word counts in arrays: what `learn_merges` reads, and what a file of counts holds."""
+"""Word counts in arrays, as the compiled `learn_merges` reads them, and their file."""
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,21 +12,21 @@ import numpy as np
 
 from minlm.reading import check_array, open_stored_zip, reading
 
-SHORT = 15  # bytes of the longest word that `_in_order` sorts as two integers
+SHORT = 15  # bytes of the longest word that `_order` sorts as two integers
 
 
 @dataclass(eq=False)
 class WordCounts(Mapping[bytes, int]):
     """How often each word of a corpus occurs, and the special tokens at which its text was split."""
 
-    joined: np.ndarray  # uint8: all words, one after the other
+    joined: np.ndarray  # uint8: all words, one after another
     offsets: np.ndarray  # int64 (n + 1,): where each word starts, and the end
     counts: np.ndarray  # int64 (n,)
     special_tokens: list[str]
 
     @classmethod
     def of(cls, counts: Mapping[bytes, int], special_tokens: Sequence[str] = ()) -> "WordCounts":
-        """A mapping as arrays; one that has arrays already is returned as it is."""
+        """The arrays of a mapping; a `WordCounts` is returned as it is."""
         if isinstance(counts, cls):
             return counts
         return cls(
@@ -68,7 +68,7 @@ class WordCounts(Mapping[bytes, int]):
         )  # fmt: skip
 
     def _order(self) -> np.ndarray:
-        """The numbers of the words in the order of the file."""
+        """The indices of the words in the order of the file."""
         starts, lengths = self.offsets[:-1], np.diff(self.offsets)
         short, long = np.flatnonzero(lengths <= SHORT), np.flatnonzero(lengths > SHORT)
         padded = np.append(self.joined, np.zeros(SHORT + 1, dtype=np.uint8))
@@ -82,10 +82,10 @@ class WordCounts(Mapping[bytes, int]):
 
     @classmethod
     def load(cls, path: str | Path) -> "WordCounts":
-        """Read what `write` wrote.
+        """Read a file of word counts.
 
         Raises:
-            MinlmError: the file is something else, or damaged.
+            MinlmError: it is another kind of file, or damaged.
         """
         with (
             reading(path, "a file of word counts", "Make it again with count_words."),
@@ -102,12 +102,12 @@ class WordCounts(Mapping[bytes, int]):
                 and len(counts) == len(offsets) - 1
                 and offsets[0] == 0
                 and offsets[-1] == len(text)
-                and (offsets[1:] > offsets[:-1]).all()  # compared, not subtracted, and summed as float:
-                and (counts > 0).all()  # neither overflows
+                and (offsets[1:] > offsets[:-1]).all()  # a difference could overflow, and so could a sum of integers
+                and (counts > 0).all()
                 and counts.sum(dtype=np.float64) < 2**62
             ):
                 raise ValueError("the arrays do not fit each other")
-            "".join(special_tokens := special.tolist()).encode()  # fails for what is no text
+            "".join(special_tokens := special.tolist()).encode()  # raises if one is not valid text
         return cls(text, offsets, counts, special_tokens)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from published import END
 
 from minlm.bulk.count_words import count_words
-from minlm.fast.tokenization import word_table
+from minlm.fast.tokenization.kernels import word_table
 from minlm.tokenization.backend import load_backend
 
 FAST, PLAIN = load_backend("numba"), load_backend("python")

@@ -96,7 +96,7 @@ def test_no_folder_for_kernels(package, tmp_path):
     (tmp_path / "file").touch()
     (line,) = run(package, ONE_KERNEL, NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache")).splitlines()
     assert line.startswith(f"{ANNOUNCEMENT} for this process alone: ")
-    assert "NUMBA_CACHE_DIR names another" in line
+    assert "set NUMBA_CACHE_DIR" in line
 
 
 def test_damaged_kernels_are_compiled_again(package, tmp_path):

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from kernel_arrays import padded
 
 from minlm.fast.tokenization.kernels import bit_masks, scan
-from minlm.fast.tokenization.kernels.compiler import (
+from minlm.fast.tokenization.kernels.compiler import kernel
+from minlm.fast.tokenization.kernels.instructions import (
     bytes_between,
     equal_among_4,
     highest_bit,
-    kernel,
     least_of_8,
     load8,
     lowest_bit,

@@ -1,6 +1,5 @@
 """What the kernels that count, merge and encode words are made of, against a few lines of obvious Python."""
 
-import heapq
 from itertools import pairwise
 
 import numpy as np
@@ -39,10 +38,10 @@ def test_long_words_with_the_same_key_are_told_apart():
     high = word_table.LONG | 20
     slots = []
     for start in bounds[:2]:
-        slots.append(word_table.find_further(7, high, 28, text, start, table, pool))
+        slots.append(word_table.find_slot(7, high, 28, text, start, table, pool))
         word_table.insert(7, high, slots[-1], text, start, table, pool, used)
     assert slots == [28, 0]
-    assert [word_table.find_further(7, high, 28, text, start, table, pool) for start in bounds[:2]] == slots
+    assert [word_table.find_slot(7, high, 28, text, start, table, pool) for start in bounds[:2]] == slots
 
 
 # Encoding
@@ -75,32 +74,21 @@ def merged_one_by_one(ids: list[int], merges: list[tuple[int, int]]) -> list[int
     return ids
 
 
-@pytest.mark.parametrize("merge", ["by_comparing", "with_heap"])
+@pytest.mark.parametrize("merge", ["by_comparing", "in_tree"])
 def test_merging_a_word(merge):
-    @given(st.lists(st.integers(0, 3), min_size=1, max_size=word_merging.FEW), some_merges)
+    @given(st.lists(st.integers(0, 3), min_size=1, max_size=word_merging.SHORT), some_merges)
     def check(ids, merges):
         merges = [(left, right) for left, right in merges if max(left, right) < 4 or max(left, right) >= 10]
-        work, heap = np.empty((4, len(ids) + 8), dtype=np.int64), np.empty(2 * len(ids), dtype=np.int64)
+        work, tree = np.empty((4, len(ids) + 8), dtype=np.int64), np.empty(2 * len(ids), dtype=np.int64)
         if merge == "by_comparing":
             work[word_merging.ID, 1 : len(ids) + 1] = ids
             count = word_merging.merge_by_comparing(len(ids), pairs_of(merges), work)
         else:
             work[word_merging.ID, : len(ids)] = ids
-            count = word_merging.merge_with_heap(len(ids), pairs_of(merges), work, heap)
+            count = word_merging.merge_in_tree(len(ids), pairs_of(merges), work, tree)
         assert work[word_merging.ID, :count].tolist() == merged_one_by_one(ids, merges)
 
     check()
-
-
-@given(st.lists(st.integers(0, 1 << 60), max_size=50))
-def test_the_heap_gives_the_least(candidates):
-    heap, size = np.empty(60, dtype=np.int64), len(candidates)
-    heapq.heapify(candidates)
-    heap[:size] = candidates
-    for expected in sorted(candidates):
-        assert heap[0] == expected
-        size = word_merging.pop(heap, size)
-    assert size == 0
 
 
 @given(st.lists(st.integers(0, (1 << 16) - 1), max_size=12), st.sampled_from(["<u2", "<u4"]), st.integers(0, 9))

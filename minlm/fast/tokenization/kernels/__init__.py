@@ -1,6 +1,6 @@
 """The inner loops of the tokenizer, compiled by numba.
 
-`compiler` has the decorator and the machine instructions that numba lacks; `cache` is where compiled kernels are kept;
+`compiler` has the decorator, `cache` finds the folder for compiled kernels, and `instructions` has what numba lacks.
 `scan` finds the words of a text with `bit_masks`; `word_table` is the hash table that `counting` and `encoding` fill;
-`word_merging` merges one word; `merging` learns the merges. Text is an array of uint8 here.
+`word_merging` encodes one word; `merging` learns the merges. Text is an array of uint8 here.
 """

@@ -1,6 +1,7 @@
 """Rows of bits, 64 in each integer: bit k of a row is bit k % 64 of its integer k // 64."""
 
-from minlm.fast.tokenization.kernels.compiler import kernel, lowest_bit, natural, num_bits
+from minlm.fast.tokenization.kernels.compiler import kernel
+from minlm.fast.tokenization.kernels.instructions import lowest_bit, natural, num_bits
 
 ALL = -1  # all 64 bits set
 
@@ -32,16 +33,16 @@ def clear_bits(masks, row, i, count):
 
 
 @kernel
-def list_bits(masks, size, places):
+def list_bits(masks, size, positions):
     """Write the numbers of the bits set below `size`, then `size` itself; return how many are set."""
     num_set = 0
     masks[size >> 6] &= ~(ALL << (size & 63))
     for block in range(size // 64 + 1):
         mask = masks[block]
-        for first in range(0, num_bits(mask), 8):  # eight at a time: branch prediction would fail on "one more?"
+        for first in range(0, num_bits(mask), 8):  # eight at a time: a branch after each bit could not be predicted
             for k in range(8):
-                places[natural(num_set + first + k)] = block * 64 + lowest_bit(mask)
+                positions[natural(num_set + first + k)] = block * 64 + lowest_bit(mask)
                 mask &= mask - 1
         num_set += num_bits(masks[block])
-    places[num_set] = size
+    positions[num_set] = size
     return num_set

@@ -1,12 +1,11 @@
-"""Where compiled kernels are kept. This module does not import numba.
+"""The folder in which compiled kernels are kept. This module does not import numba.
 
-The folder is named after everything that the machine code depends on, so each version finds its own kernels and all
-checkouts of a version share them. It is in `NUMBA_CACHE_DIR` if that is set, else in the user's cache, or with the
-temporary files if that cannot be written.
+The folder's name is a hash of everything that the machine code depends on, so each version finds its own kernels and
+all checkouts of a version share them. The folder is in `NUMBA_CACHE_DIR` if that is set, otherwise in the user's cache,
+or among the temporary files if the cache cannot be written. numba's own folders depend on a source file's path and time
+instead, so each checkout would compile again.
 """
 
-import errno
-import fcntl
 import functools
 import hashlib
 import os
@@ -16,17 +15,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-COMPLETE = "complete"  # a file beside a complete set of kernels; its time is that of their last use
+COMPLETE = "complete"  # an empty file that marks a complete set of kernels; its time is that of their last use
 UNUSED_SECONDS = 60 * 24 * 3600  # a folder is deleted after this time without use
-LONGEST_WAIT = 90.0  # seconds for another process that compiles
 
 
 def are_compiled() -> bool:
-    """Whether all kernels only have to be loaded; False without numba."""
+    """Whether all kernels are compiled already; False without numba."""
     try:
         return _complete_folder() is not None
     except (ImportError, OSError):
@@ -35,7 +33,7 @@ def are_compiled() -> bool:
 
 @functools.cache
 def find_folder() -> Path | None:
-    """The folder for kernels, created if it is missing; None if that is impossible."""
+    """The folder for kernels, created if it is missing; None if none can be written."""
     if complete := _complete_folder():  # it may be read-only
         return complete
     for parent in _parents():
@@ -55,24 +53,8 @@ def find_folder() -> Path | None:
 
 
 def is_temporary(folder: Path) -> bool:
-    """Whether a folder is deleted with the temporary files."""
+    """Whether a folder is among the temporary files."""
     return folder.parent == _temporary()
-
-
-@contextmanager
-def lock(folder: Path, name: str) -> Iterator[None]:
-    """Let one process at a time into the block, if the file system has locks, after at most `LONGEST_WAIT` seconds."""
-    with open(folder / f"{name}.lock", "wb") as file:
-        deadline = time.monotonic() + LONGEST_WAIT
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):  # no locks here: work may be done twice
-                    break
-                time.sleep(0.1)
-        yield
 
 
 @functools.cache
@@ -88,7 +70,7 @@ def _name() -> str:
 
 
 def _parents() -> Iterator[Path]:
-    """The folders that it can be in, the best first."""
+    """The folders that may contain it, the best first."""
     if named := os.environ.get("NUMBA_CACHE_DIR"):
         yield Path(named)
         return
@@ -106,7 +88,7 @@ def _temporary() -> Path:
 
 
 def _is_safe(parent: Path) -> bool:
-    """Whether nobody else can put machine code there: anybody could have created the one among the temporary files."""
+    """Whether no other user can put machine code there: anyone could create a folder among the temporary files."""
     status = parent.lstat()
     ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
     return ours or parent != _temporary()

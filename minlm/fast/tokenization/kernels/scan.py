@@ -1,9 +1,9 @@
-"""Where the words of a text start: GPT-2's pattern as rules about a byte and its two neighbors.
+"""Finding where words start: GPT-2's pattern as rules about a byte and its two neighbors.
 
-A regular expression walks from word to word. Here 64 bytes are compared at once, and each result is an integer of 64
-bits, a mask: bit k is about byte k. One mask says which bytes are letters, others which are digits and white space.
-A word starts where, for example, a letter has no letter before it: `letters & ~(letters << 1)`, three instructions for
-64 bytes. Rare characters (apostrophes, special tokens, characters of several bytes) are corrected bit by bit.
+A regular expression goes from word to word. Here 64 bytes are compared at once. The result is a mask, an integer of 64
+bits in which bit k is about byte k. One mask says which bytes are letters, others which are digits or white space. A
+word starts, for example, at a letter without a letter before it: `letters & ~(letters << 1)`, three instructions for 64
+bytes. Rare cases (apostrophes, special tokens, characters of several bytes) are handled one by one.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,20 @@ import numpy as np
 import regex
 
 from minlm.fast.tokenization.kernels.bit_masks import ALL, clear_bits, get_bit, list_bits, set_bits
-from minlm.fast.tokenization.kernels.compiler import bytes_between, kernel, lowest_bit
+from minlm.fast.tokenization.kernels.compiler import kernel
+from minlm.fast.tokenization.kernels.instructions import bytes_between, lowest_bit
 
-LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters; the first three are also rows of the masks
-RARE, STARTS, NUM_MASKS = 3, 4, 5  # more rows: what needs a closer look, and the starts of words
+LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters; the first three also number rows of the masks
+RARE, STARTS, NUM_MASKS = 3, 4, 5  # more rows: bytes that are handled one by one, and the starts of words
 PADDING = 64  # bytes that may be read after the end of a text
-LOOKAHEAD = 8  # bytes after a place that can decide whether a word starts there: white space and a character, say
+LOOKAHEAD = 8  # bytes after a position that can decide whether a word starts there, such as white space and a letter
 INVALID = -1  # no code point
-ALL_VALID = -1  # no place
-REST = 0x7FFFFFFFFFFFFFFF  # all bits but the highest
+ALL_VALID = -1  # no position
+ALL_BUT_HIGHEST = 0x7FFFFFFFFFFFFFFF
 
 
 class ScanTables(NamedTuple):
-    """What `find_words` looks up."""
+    """The tables of `find_words`."""
 
     character_kinds: np.ndarray  # uint8 (0x110000,): the kind of each code point
     specials: np.ndarray  # uint8: the special tokens, the longest first, one after the other
@@ -42,7 +43,7 @@ def scan_tables(special_tokens: Sequence[bytes]) -> ScanTables:
 
 @cache
 def _character_kinds() -> np.ndarray:
-    """The kind of each code point; 0.01 s."""
+    """The kind of each code point; takes 0.01 s."""
     kinds = np.full(0x110000, OTHER, dtype=np.uint8)
     # There are no letters, digits or white space from U+40000 on.
     characters = np.arange(0x40000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
@@ -52,7 +53,7 @@ def _character_kinds() -> np.ndarray:
 
 
 def scan_masks(size: int) -> np.ndarray:
-    """Room for the masks of a text of up to `size` bytes: int64 (NUM_MASKS, one integer for 64 bytes, and one more)."""
+    """Uninitialized masks for a text of up to `size` bytes: int64 (NUM_MASKS, size // 64 + 2)."""
     return np.empty((NUM_MASKS, size // 64 + 2), dtype=np.int64)
 
 
@@ -61,10 +62,10 @@ def find_words(text, size, tables, masks, bounds):
     """Find the words of a whole text; a special token is a word, too.
 
     Args:
-        text: uint8 (size + PADDING or more,): UTF-8. A byte that is not is a character of the kind `OTHER`.
+        text: uint8 (size + PADDING or more,): UTF-8. Any other byte counts as a character of the kind `OTHER`.
         tables: `ScanTables`.
         masks: `scan_masks` for `size` bytes or more.
-        bounds: int64 (size + 9 or more,); receives the place where each word starts, and the end of the last.
+        bounds: int64 (size + 9 or more,); receives the position where each word starts, and the end of the last.
 
     Returns:
         The number of words, and the first byte that is not UTF-8 or ALL_VALID.
@@ -72,7 +73,7 @@ def find_words(text, size, tables, masks, bounds):
     character_kinds, specials, special_bounds = tables
     find_kinds(text, size, masks)
     num_specials = find_specials(text, size, specials, special_bounds, masks, bounds)
-    invalid = look_at_rare(text, size, character_kinds, masks)
+    invalid = mark_multibyte(text, size, character_kinds, masks)
     apply_rules(text, size, masks)
     for k in range(num_specials):
         first, end = bounds[2 * k], bounds[2 * k + 1]
@@ -85,10 +86,10 @@ def find_words(text, size, tables, masks, bounds):
 
 @kernel
 def find_certain_words(text, size, whole, tables, masks, bounds):
-    """`find_words` in the first bytes of a text: only those words that the bytes after them cannot change.
+    """`find_words` in the first bytes of a text, without the words that later bytes could change.
 
     Args:
-        text: uint8 (size + PADDING or more,): UTF-8; its byte `size`, if there is one, is that of the whole text.
+        text: uint8 (size + PADDING or more,): UTF-8; if the text goes on, text[size] is its next byte.
         size: number of bytes to search.
         whole: size of the text; if it is `size`, all words are certain.
         tables, masks, bounds: see `find_words`.
@@ -106,17 +107,17 @@ def find_certain_words(text, size, whole, tables, masks, bounds):
 
 
 @kernel
-def character_end(text, place):
-    """The last place up to `place` that is not inside a character."""
-    for end in range(place, max(place - 4, -1), -1):
+def character_end(text, position):
+    """The last position, `position` at most, that is not inside a character."""
+    for end in range(position, max(position - 4, -1), -1):
         if text[end] & 0xC0 != 0x80:
             return end
-    return place  # not UTF-8: no character has so many bytes
+    return position  # not UTF-8: no character has so many bytes
 
 
 @kernel
 def find_kinds(text, size, masks):
-    """Fill the masks of letters, digits and white space with those that are ASCII, and that of rare bytes."""
+    """Mark the ASCII letters, digits and white space, and the rare bytes, in their masks."""
     num_blocks = size // 64 + 1
     for block in range(num_blocks):
         i = block * 64
@@ -133,9 +134,9 @@ def find_kinds(text, size, masks):
 
 @kernel
 def find_specials(text, size, specials, special_bounds, masks, found):
-    """Make special tokens white space, so that the word before them ends there.
+    """Mark special tokens as white space, so that the word before them ends there.
 
-    Returns their number; `found` receives where each starts and ends.
+    Returns how many there are; `found` receives the start and the end of each.
     """
     num_found = 0
     seen = 0  # the end of the last one
@@ -145,23 +146,23 @@ def find_specials(text, size, specials, special_bounds, masks, found):
             byte = np.int64(specials[special_bounds[k]])
             marks |= bytes_between(text, block * 64, byte, byte)
         while marks != 0:
-            place = block * 64 + lowest_bit(marks)
+            position = block * 64 + lowest_bit(marks)
             marks &= marks - 1
-            length = special_length(text, place, size, specials, special_bounds) if place >= seen else 0
+            length = special_length(text, position, size, specials, special_bounds) if position >= seen else 0
             if length > 0:
-                seen = place + length
+                seen = position + length
                 for row in (LETTER, DIGIT, RARE):
-                    clear_bits(masks, row, place, length)
-                set_bits(masks, WHITE, place, length)
-                found[2 * num_found] = place
+                    clear_bits(masks, row, position, length)
+                set_bits(masks, WHITE, position, length)
+                found[2 * num_found] = position
                 found[2 * num_found + 1] = seen
                 num_found += 1
     return num_found
 
 
 @kernel
-def look_at_rare(text, size, character_kinds, masks):
-    """Put the characters of several bytes into the masks of their kinds.
+def mark_multibyte(text, size, character_kinds, masks):
+    """Mark the characters of several bytes in the masks of their kinds.
 
     Only apostrophes and the first bytes of white space stay rare. Returns the first byte that is not UTF-8, or
     ALL_VALID.
@@ -171,26 +172,26 @@ def look_at_rare(text, size, character_kinds, masks):
     for block in range(size // 64 + 1):
         marks = masks[RARE, block]
         while marks != 0:
-            place = block * 64 + lowest_bit(marks)
+            position = block * 64 + lowest_bit(marks)
             marks &= marks - 1
-            if place >= seen and text[place] >= 128:
-                code_point, length = decode(text, place, size)
-                seen = place + length
-                clear_bits(masks, RARE, place, length)
+            if position >= seen and text[position] >= 128:
+                code_point, length = decode(text, position, size)
+                seen = position + length
+                clear_bits(masks, RARE, position, length)
                 if code_point != INVALID:
                     kind = character_kinds[code_point]
                     if kind != OTHER:
-                        set_bits(masks, np.int64(kind), place, length)
+                        set_bits(masks, np.int64(kind), position, length)
                     if kind == WHITE:
-                        set_bits(masks, RARE, place, 1)
+                        set_bits(masks, RARE, position, 1)
                 elif invalid == ALL_VALID:
-                    invalid = place
+                    invalid = position
     return invalid
 
 
 @kernel
 def apply_rules(text, size, masks):
-    """Find the starts of words, as if all white space were characters of one byte and there were no contractions.
+    """Mark the starts of words, as if all white space had one byte and there were no contractions.
 
     In white space that is followed by something else, the last character starts a new word; if it is a space, what
     follows belongs to that word.
@@ -205,7 +206,7 @@ def apply_rules(text, size, masks):
             | (digits & shift_in(digits, last_digits))
             | (others & shift_in(others, last_others))
         )
-        before_white = (white >> 1 & REST) | masks[WHITE, block + 1] << 63
+        before_white = (white >> 1 & ALL_BUT_HIGHEST) | masks[WHITE, block + 1] << 63
         visible = ~white & ~after_its_kind & ~shift_in(spaces, last_spaces)
         masks[STARTS, block] = visible | (white & ~(shift_in(white, last_white) & before_white))
         last_letters, last_digits, last_others, last_white, last_spaces = letters, digits, others, white, spaces
@@ -224,43 +225,43 @@ def correct_rare(text, size, masks):
     for block in range(size // 64 + 1):
         marks = masks[RARE, block]
         while marks != 0:
-            place = block * 64 + lowest_bit(marks)
+            position = block * 64 + lowest_bit(marks)
             marks &= marks - 1
-            if text[place] >= 128:  # the start, if there is one, is on the first or the last byte
-                length = decode(text, place, size)[1]
-                start = get_bit(masks, STARTS, place) | get_bit(masks, STARTS, place + length - 1)
-                clear_bits(masks, STARTS, place, length)
-                set_bits(masks, STARTS, place, start)
-            elif get_bit(masks, STARTS, place):  # no contraction starts inside a run of other characters
-                length = contraction_length(text, place, masks)
+            if text[position] >= 128:  # if a word starts here, the first or the last byte is marked
+                length = decode(text, position, size)[1]
+                start = get_bit(masks, STARTS, position) | get_bit(masks, STARTS, position + length - 1)
+                clear_bits(masks, STARTS, position, length)
+                set_bits(masks, STARTS, position, start)
+            elif get_bit(masks, STARTS, position):  # no contraction starts inside a run of other characters
+                length = contraction_length(text, position, masks)
                 if length > 0:
-                    clear_bits(masks, STARTS, place + 1, length - 1)
-                    set_bits(masks, STARTS, place + length, 1)
+                    clear_bits(masks, STARTS, position + 1, length - 1)
+                    set_bits(masks, STARTS, position + length, 1)
 
 
 @kernel
-def contraction_length(text, place, masks):
-    """The length of 's, 'd, 'm, 't, 'll, 've or 're at this apostrophe, or 0."""
-    if not get_bit(masks, LETTER, place + 1):  # the end of the text, perhaps
+def contraction_length(text, position, masks):
+    """The length of the contraction ('s, 'd, 'm, 't, 'll, 've or 're) at this apostrophe, or 0."""
+    if not get_bit(masks, LETTER, position + 1):  # may be the end of the text
         return 0
-    first = text[place + 1]
+    first = text[position + 1]
     if first == 115 or first == 100 or first == 109 or first == 116:
         return 2
-    if not get_bit(masks, LETTER, place + 2):
+    if not get_bit(masks, LETTER, position + 2):
         return 0
-    second = text[place + 2]
+    second = text[position + 2]
     if (first == 108 and second == 108) or ((first == 118 or first == 114) and second == 101):
         return 3
     return 0
 
 
 @kernel
-def special_length(text, place, size, specials, special_bounds):
-    """The length of the longest special token at this place, or 0."""
+def special_length(text, position, size, specials, special_bounds):
+    """The length of the longest special token at this position, or 0."""
     for k in range(special_bounds.size - 1):
         first, end = special_bounds[k], special_bounds[k + 1]
         length = 0
-        while first + length < end and place + length < size and text[place + length] == specials[first + length]:
+        while first + length < end and position + length < size and text[position + length] == specials[first + length]:
             length += 1
         if first + length == end:
             return length
@@ -268,16 +269,16 @@ def special_length(text, place, size, specials, special_bounds):
 
 
 @kernel
-def decode(text, place, size):
-    """The code point at a byte of 128 or more, and its length; `INVALID`, 1 if there is none (RFC 3629)."""
-    lead = np.int64(text[place])
+def decode(text, position, size):
+    """The code point that starts at a byte of 128 or more, and its length; (INVALID, 1) if there is none (RFC 3629)."""
+    lead = np.int64(text[position])
     if lead < 0xC2 or lead > 0xF4:
         return INVALID, 1
     length = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    if place + length > size:
+    if position + length > size:
         return INVALID, 1
     code_point = lead & (0x7F >> length)
-    for i in range(place + 1, place + length):
+    for i in range(position + 1, position + length):
         if text[i] & 0xC0 != 0x80:
             return INVALID, 1
         code_point = code_point << 6 | np.int64(text[i] & 0x3F)

@@ -1,20 +1,21 @@
 """Merging one word: of all pairs of neighbors that are a merge, the one learned first, again and again.
 
-A mispredicted branch costs as much as dozens of instructions. Whether a pair is a merge, and which merge is the
-earliest, cannot be predicted, so nothing here branches on them.
+A mispredicted branch costs as much as dozens of instructions. Whether a pair is a merge, and which merge comes first,
+cannot be predicted, so the code for short words does not branch on it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from minlm.fast.tokenization.kernels.compiler import equal_among_4, highest_bit, kernel, least_of_8, lowest_bit, natural
+from minlm.fast.tokenization.kernels.compiler import kernel
+from minlm.fast.tokenization.kernels.instructions import equal_among_4, highest_bit, least_of_8, lowest_bit, natural
 from minlm.fast.tokenization.kernels.word_table import MULTIPLY_1
 
-FEW = 60  # bytes up to which comparing all merges finds the next one faster than a heap does
+SHORT = 60  # bytes of the longest word in which comparing all merges is faster than a tree of them
 NO_MERGE = np.iinfo(np.int64).max
-ID_SHIFT, RANK_SHIFT = 6, 38  # the integer of a merge has, from the lowest bits: a place below 64, the new id, its rank
-EDGE = (1 << 31) - 1  # an id that is merged with nothing; all others are less
+ID_SHIFT, RANK_SHIFT = 6, 38  # a merge is one integer; from its lowest bits: a position below 64, the new id, the rank
+EDGE = (1 << 31) - 1  # an id that is in no merge; all others are less
 IN_BUCKET = 4  # pairs in a bucket
 ID, MERGE = 0, 1  # rows of `work`
 LEFT, RIGHT = 2, 3  # more rows, for long words
@@ -25,8 +26,8 @@ class Merges(NamedTuple):
 
     byte_ids: np.ndarray  # int64 (256,): the id of each byte
     pairs: np.ndarray  # int64 (8 · buckets,); see `fill_pairs`
-    work: np.ndarray  # int64 (4, longest word); has the ids of the word merged last
-    heap: np.ndarray  # int64 (2 · longest word,)
+    work: np.ndarray  # int64 (4, longest word); row ID has the ids of the latest word
+    tree: np.ndarray  # int64 (2 · longest word,)
 
 
 @kernel
@@ -43,32 +44,32 @@ def fill_pairs(lefts, rights, merged, pairs):
         pairs[i] = NO_MERGE if i & IN_BUCKET else -1
     for rank in range(lefts.size):
         key = lefts[rank] << 32 | rights[rank]
-        place = bucket_of(key, pairs)
-        while pairs[place] != -1:
-            place += 1
-            if place & IN_BUCKET:  # on to the next bucket
-                place = (place + IN_BUCKET) & (pairs.size - 1)
-        pairs[place] = key
-        pairs[place + IN_BUCKET] = rank << RANK_SHIFT | merged[rank] << ID_SHIFT
+        position = bucket_of(key, pairs)
+        while pairs[position] != -1:
+            position += 1
+            if position & IN_BUCKET:  # on to the next bucket
+                position = (position + IN_BUCKET) & (pairs.size - 1)
+        pairs[position] = key
+        pairs[position + IN_BUCKET] = rank << RANK_SHIFT | merged[rank] << ID_SHIFT
 
 
 @kernel
 def bucket_of(key, pairs):
-    """Where the bucket of a pair starts."""
+    """The index at which the bucket of a pair starts."""
     return natural((key * MULTIPLY_1 >> 32) & (pairs.size - 2 * IN_BUCKET))
 
 
 @kernel
 def find_merge(left, right, pairs):
-    """The merge of two ids, an integer that is less for earlier merges; or `NO_MERGE`.
+    """The merge of two ids, as an integer that is lower for earlier merges; or `NO_MERGE`.
 
-    Half of all pairs are no merge. The only branch is on whether a bucket is full, which few are.
+    Half of all pairs are no merge. The only branch depends on whether the bucket is full, and few are.
     """
     key = left << 32 | right
     bucket = bucket_of(key, pairs)
     while True:
         equal = equal_among_4(pairs, bucket, key)
-        nowhere = equal - 1 >> 63  # all bits if none is equal, else no bit
+        nowhere = equal - 1 >> 63  # all bits if none is equal, otherwise none
         which = lowest_bit(equal) & (IN_BUCKET - 1)
         found = pairs[natural(bucket + IN_BUCKET + which)] | (nowhere & NO_MERGE)
         if pairs[natural(bucket + IN_BUCKET - 1)] == -1 or equal != 0:
@@ -79,23 +80,23 @@ def find_merge(left, right, pairs):
 @kernel
 def merge_word(text, start, length, merges):
     """Encode one word into work[ID]; return the number of ids."""
-    byte_ids, pairs, work, heap = merges
-    if length <= FEW:
+    byte_ids, pairs, work, tree = merges
+    if length <= SHORT:
         for i in range(length):
             work[ID, natural(i + 1)] = byte_ids[text[natural(start + i)]]
         return merge_by_comparing(length, pairs, work)
     for i in range(length):
         work[ID, i] = byte_ids[text[start + i]]
-    return merge_with_heap(length, pairs, work, heap)
+    return merge_in_tree(length, pairs, work, tree)
 
 
 @kernel
 def merge_by_comparing(length, pairs, work):
-    """Merge the ids in work[ID, 1:length + 1], each time the least of all merges; best for short words.
+    """Merge the ids in work[ID, 1:length + 1], always the least of all merges; fastest for short words.
 
-    Nothing is moved: bit i of `alive` says that an id starts at place i. Its merge with the next id is in
-    work[MERGE, i] and has i in its lowest bits, so the least of them says what to merge and where. With an EDGE on both
-    sides, every id has two neighbors.
+    Ids are not moved: bit i of `alive` is set if an id starts at position i. Its merge with the next id is
+    work[MERGE, i], with i in the lowest bits, so the least of them says what to merge and where. An EDGE on both sides
+    gives every id two neighbors.
     """
     work[ID, 0] = work[ID, natural(length + 1)] = EDGE
     for k in range(8):
@@ -110,15 +111,15 @@ def merge_by_comparing(length, pairs, work):
             least = min(least, least_of_8(work[MERGE], i))
         if least == NO_MERGE:
             break
-        place = natural(least & ((1 << ID_SHIFT) - 1))
+        position = natural(least & ((1 << ID_SHIFT) - 1))
         new = least >> ID_SHIFT & EDGE
-        later = alive & (-2 << place)
+        later = alive & (-2 << position)
         second, next_one = natural(lowest_bit(later)), natural(lowest_bit(later & (later - 1)))
         alive ^= 1 << second
-        before = natural(highest_bit(alive & ((1 << place) - 1)))
-        work[ID, place] = new
+        before = natural(highest_bit(alive & ((1 << position) - 1)))
+        work[ID, position] = new
         work[MERGE, second] = NO_MERGE
-        work[MERGE, place] = find_merge(new, work[ID, next_one], pairs) | place
+        work[MERGE, position] = find_merge(new, work[ID, next_one], pairs) | position
         work[MERGE, before] = find_merge(work[ID, before], new, pairs) | before
     count = 0
     for i in range(1, length + 1):
@@ -128,72 +129,53 @@ def merge_by_comparing(length, pairs, work):
 
 
 @kernel
-def merge_with_heap(length, pairs, work, heap):
-    """Merge the ids in work[ID] in n log n steps, for words of any length.
+def merge_in_tree(length, pairs, work, tree):
+    """Merge the ids in work[ID] in n log n time, for words of any length.
 
-    The ids are a linked list: the left and right neighbor of place i are work[LEFT, i] and work[RIGHT, i]. A
-    candidate in the heap is rank << 32 | place of the left id; one that is out of date is skipped when it comes up.
+    The ids are a linked list: the neighbors of position i are work[LEFT, i] and work[RIGHT, i]. The merges compete in a
+    tree: that of position i is at tree[length + i], and tree[k] is the lesser of tree[2k] and tree[2k + 1], so tree[1]
+    is the least of all.
     """
-    size = 0
     for i in range(length):
         work[LEFT, i], work[RIGHT, i] = i - 1, i + 1
-        if i + 1 < length:
-            size = push_merge(i, i + 1, pairs, work, heap, size)
-    while size > 0:
-        candidate = heap[0]
-        size = pop(heap, size)
-        place = candidate & 0xFFFFFFFF
-        second = work[RIGHT, place]
-        if work[ID, place] < 0 or second >= length:
-            continue
-        merge = find_merge(work[ID, place], work[ID, second], pairs)
-        if merge >> RANK_SHIFT != candidate >> 32:
-            continue
-        after = work[RIGHT, second]
-        work[ID, place] = merge >> ID_SHIFT & EDGE
-        work[ID, second] = -1  # gone
-        work[RIGHT, place] = after
+    for i in range(length):
+        tree[length + i] = merge_at(i, length, pairs, work)
+    for k in range(length - 1, 0, -1):
+        tree[k] = min(tree[2 * k], tree[2 * k + 1])
+    while tree[1] != NO_MERGE:
+        position = tree[1] & 0xFFFFFFFF
+        second = work[RIGHT, position]
+        before, after = work[LEFT, position], work[RIGHT, second]
+        work[ID, position] = find_merge(work[ID, position], work[ID, second], pairs) >> ID_SHIFT & EDGE
+        work[ID, second] = EDGE  # no id starts here any more
+        work[RIGHT, position] = after
         if after < length:
-            work[LEFT, after] = place
-            size = push_merge(place, after, pairs, work, heap, size)
-        if work[LEFT, place] >= 0:
-            size = push_merge(work[LEFT, place], place, pairs, work, heap, size)
+            work[LEFT, after] = position
+        update_tree(second, NO_MERGE, length, tree)
+        update_tree(position, merge_at(position, length, pairs, work), length, tree)
+        if before >= 0:
+            update_tree(before, merge_at(before, length, pairs, work), length, tree)
     count = 0
     for i in range(length):
-        if work[ID, i] >= 0:
+        if work[ID, i] != EDGE:
             work[ID, count] = work[ID, i]
             count += 1
     return count
 
 
 @kernel
-def push_merge(place, second, pairs, work, heap, size):
-    """Put the merge of two neighbors, if there is one, into the heap; return the new size of the heap."""
-    merge = find_merge(work[ID, place], work[ID, second], pairs)
-    if merge == NO_MERGE:
-        return size
-    candidate = merge >> RANK_SHIFT << 32 | place
-    i = size
-    while i > 0 and heap[(i - 1) >> 1] > candidate:
-        heap[i] = heap[(i - 1) >> 1]
-        i = (i - 1) >> 1
-    heap[i] = candidate
-    return size + 1
+def merge_at(position, length, pairs, work):
+    """The merge of the ids at a position and after it, as rank << 32 | position; or `NO_MERGE`."""
+    second = work[RIGHT, position]
+    merge = find_merge(work[ID, position], work[ID, second], pairs) if second < length else NO_MERGE
+    return merge >> RANK_SHIFT << 32 | position if merge != NO_MERGE else NO_MERGE
 
 
 @kernel
-def pop(heap, size):
-    """Remove the least element of a heap; return the new size."""
-    size -= 1
-    last = heap[size]
-    i = 0
-    while 2 * i + 1 < size:
-        child = 2 * i + 1
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
-        if heap[child] >= last:
-            break
-        heap[i] = heap[child]
-        i = child
-    heap[i] = last
-    return size
+def update_tree(position, merge, length, tree):
+    """Put the merge of a position into the tree."""
+    k = length + position
+    tree[k] = merge
+    while k > 1:
+        k >>= 1
+        tree[k] = min(tree[2 * k], tree[2 * k + 1])
