@@ -60,7 +60,7 @@ class PairIndex:
 class Candidate(NamedTuple):
     """A pair in the heap, with its count when it was put there."""
 
-    count: int
+    frequency: int
     pair: Merge
 
     def __lt__(self, other: tuple) -> bool:
@@ -82,7 +82,7 @@ def learn_merges(word_counts: Mapping[bytes, int], num_merges: int, progress: Ca
     while heap and len(merges) < num_merges:
         best = heapq.heappop(heap)
         count = index.counts[best.pair]
-        if count == best.count:
+        if count == best.frequency:
             merges.append(best.pair)
             for pair in index.merge(best.pair):
                 heapq.heappush(heap, Candidate(index.counts[pair], pair))

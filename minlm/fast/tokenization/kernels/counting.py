@@ -15,7 +15,7 @@ from minlm.fast.tokenization.kernels.word_table import (
     compute_keys,
     find_slot,
     insert,
-)  # fmt: skip
+)
 
 
 @kernel

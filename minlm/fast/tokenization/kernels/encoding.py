@@ -26,7 +26,7 @@ from minlm.fast.tokenization.kernels.word_table import (
     first_slot,
     insert,
     word_key,
-)  # fmt: skip
+)
 
 POOL_IDS, NUM_OUT = 2, 3  # what `used` also counts: bytes of ids in the pool and in the output
 MAX_CACHED = 255  # bytes of the longest word that is cached

@@ -31,17 +31,17 @@ class Merging(NamedTuple):
     counts: np.ndarray  # int64: how often each word occurs
     positions: np.ndarray  # int32 (n, 4)
     tokens: np.ndarray  # int64 (5, vocabulary): where `text` spells a token, its length and that of its first half;
-    # the numbers of the pairs that it makes with the newest token, as the first and as the second, or NO_PAIR
+    # the pairs in which it precedes and follows the newest token, or NO_PAIR
     pairs: np.ndarray  # int64 (5, capacity): two tokens, how often they occur, and their part of `occurrences`
     occurrences: np.ndarray  # int32 (3 n,): the positions of each pair, ascending; some are out of date
-    heap: np.ndarray  # int64 (2, capacity): count and number of candidates, the best first
+    heap: np.ndarray  # int64 (2, capacity): the counts and the pairs of the candidates
     merged: np.ndarray  # int32 (n,): the positions of one merge
     state: np.ndarray  # int64 (5,)
 
 
 @kernel
 def lay_out_words(words, offsets, text, positions):
-    """Lay out words (uint8, one after the other) in `text` and `positions`."""
+    """Lay out words (uint8, one after another) in `text` and `positions`."""
     positions[0, TOKEN], positions[0, PAIR] = GAP, NO_PAIR
     text[0] = 0
     for word in range(offsets.size - 1):
@@ -91,7 +91,7 @@ def learn_merges(all_arrays, end):
         if pair == NO_PAIR:
             return NO_PAIR_LEFT
         if state[NUM_PAIRS] + 2 * min(pairs[NUMBER, pair], state[NUM_TOKENS] + 1) > pairs.shape[1]:
-            push_pair(pair, text, tokens, pairs, heap, state)  # for the next call
+            push_pair(pair, text, tokens, pairs, heap, state)  # the next call will merge it
             return NO_ROOM
         new = state[NUM_TOKENS]
         state[NUM_TOKENS] += 1
@@ -123,7 +123,7 @@ def replace_pair(pair, new, counts, positions, tokens, pairs, occurrences, merge
     for k in range(begin, end):
         prefetch(positions, natural(occurrences[natural(min(k + PREFETCH_DISTANCE, end - 1))]) * ROW_BYTES)
         position = natural(occurrences[natural(k)])
-        if positions[position, PAIR] != pair:  # merged with its other neighbor, as in the middle of "aaa"
+        if positions[position, PAIR] != pair:  # a neighbor has taken one of the two, as in the middle of "aaa"
             continue
         count = counts[natural(positions[position, WORD])]
         for other in (natural(positions[position, LEFT]), natural(position + first_length)):
@@ -144,9 +144,8 @@ def count_new_pairs(position, new, counts, positions, tokens, pairs, state):
     """Count the pairs of the new token at a position and its neighbors."""
     count = counts[natural(positions[position, WORD])]
     left, after = natural(positions[position, LEFT]), natural(position + tokens[LENGTH, natural(new)])
-    if (
-        positions[left, TOKEN] != GAP and positions[left, TOKEN] != new
-    ):  # two new tokens are counted once, at the left one
+    # Two new tokens next to each other are one pair, which is counted at the left one.
+    if positions[left, TOKEN] != GAP and positions[left, TOKEN] != new:
         token = natural(positions[left, TOKEN])
         if tokens[AS_FIRST, token] == NO_PAIR:
             tokens[AS_FIRST, token] = add_pair(token, new, pairs, state)

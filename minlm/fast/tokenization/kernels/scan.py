@@ -30,7 +30,7 @@ class ScanTables(NamedTuple):
     """The tables of `find_words`."""
 
     character_kinds: np.ndarray  # uint8 (0x110000,): the kind of each code point
-    specials: np.ndarray  # uint8: the special tokens, the longest first, one after the other
+    specials: np.ndarray  # uint8: the special tokens, longest first, one after another
     special_bounds: np.ndarray  # int64 (n + 1,): where each starts, and the end
 
 
@@ -59,7 +59,7 @@ def scan_masks(size: int) -> np.ndarray:
 
 @kernel
 def find_words(text, size, tables, masks, bounds):
-    """Find the words of a whole text; a special token is a word, too.
+    """Find the words of a whole text. A special token is one word.
 
     Args:
         text: uint8 (size + PADDING or more,): UTF-8. Any other byte counts as a character of the kind `OTHER`.
