@@ -13,12 +13,12 @@ from minlm.errors import MinlmError
 from minlm.reading import parse_json, quote, reading
 from minlm.tokenization.linked_tokens import Merge
 
-MAX_ID = (1 << 24) - 1  # tables have an entry for each id up to the largest one
+MAX_ID = (1 << 24) - 1  # the embedding and other tables have a row for each id up to the largest
 REMEDY = "Make it again with train_tokenizer."
 
 
 def _byte_characters() -> list[str]:
-    """The character for each byte: itself if it is printable Latin-1, else the next free one from U+0100 on."""
+    """The character for each byte: itself if it is printable Latin-1, otherwise the next free one from U+0100 on."""
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
@@ -30,7 +30,7 @@ _TO_BYTE = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTER
 _SPELLED = frozenset(BYTE_CHARACTERS)
 
 
-@lru_cache(1 << 17)  # a token is in both files, and in several merges
+@lru_cache(1 << 17)  # a token occurs in both files, and in several merges
 def spell(token: bytes) -> str:
     """A token as the files spell it: `b" the"` is "Ġthe"."""
     return token.decode("latin-1").translate(_TO_CHARACTER)

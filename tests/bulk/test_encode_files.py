@@ -149,11 +149,11 @@ from minlm.tokenization import BPETokenizer
 
 read, calls = TextFile.read_into, []
 
-def read_or_die(self, buffer, place):
-    calls.append(place)
+def read_or_die(self, buffer, offset):
+    calls.append(offset)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(self, buffer, place)
+    return read(self, buffer, offset)
 
 TextFile.read_into = read_or_die
 tokenizer = BPETokenizer.from_files(sys.argv[1], sys.argv[2], ["<|endoftext|>"])

@@ -28,7 +28,7 @@ LONG_WORDS = {
 @pytest.mark.parametrize("name", LONG_WORDS)
 def test_a_word_of_ten_megabytes(trained, tmp_path, name):
     """What takes quadratic time would not end."""
-    content = f"before {LONG_WORDS[name]} behind {END}"
+    content = f"before {LONG_WORDS[name]} after {END}"
     (tmp_path / "a.txt").write_text(content, "utf-8")
     (made,) = encode_files(trained, [tmp_path / "a.txt"], tmp_path)
     ids = np.load(made.path)
@@ -51,13 +51,13 @@ def test_a_text_without_separators_is_read_in_blocks(trained, bible, tmp_path, m
     longest = []
 
     class Watched(text_file.TextFile):
-        def read(self, place, size):
+        def read(self, offset, size):
             longest.append(size)
-            return super().read(place, size)
+            return super().read(offset, size)
 
-        def read_into(self, buffer, place):
+        def read_into(self, buffer, offset):
             longest.append(len(buffer))
-            return super().read_into(buffer, place)
+            return super().read_into(buffer, offset)
 
     monkeypatch.setattr("minlm.bulk.encode_files.TextFile", Watched)
     (made,) = encode_files(trained, [tmp_path / "a.txt"], tmp_path, None, Options(threads=1, part_bytes=5000))

@@ -76,7 +76,7 @@ def words(text: str) -> list[str]:
 def test_cuts_do_not_change_words(text, position):
     content = text.encode()
     cut = next_cut(
-        lambda place, size: content[place : place + size],
+        lambda offset, size: content[offset : offset + size],
         position,
         len(content),
         [token.encode() for token in SPECIALS],

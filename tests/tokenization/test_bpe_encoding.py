@@ -65,9 +65,9 @@ def test_decode_gives_the_text_back(trained, gpt2, text):
         assert tokenizer.decode_bytes(tokenizer.encode(text)) == text.encode()
 
 
-@given(text=texts, places=st.lists(st.integers(min_value=0)))
-def test_encode_iterable_gives_the_ids_of_the_whole(trained, text, places):
-    bounds = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+@given(text=texts, cuts=st.lists(st.integers(min_value=0)))
+def test_encode_iterable_gives_the_ids_of_the_whole(trained, text, cuts):
+    bounds = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minlm.tokenization.segments.SEGMENT_CHARS", 1)
         ids = list(trained.encode_iterable(text[start:end] for start, end in itertools.pairwise(bounds)))
@@ -134,7 +134,7 @@ def test_invalid_bytes_decode_to_the_replacement_character(trained):
 
 
 @pytest.mark.parametrize("backend", ["numba", "python"])
-def test_memory_for_remembered_words_is_bounded(backend, monkeypatch):
+def test_memory_for_cached_words_is_bounded(backend, monkeypatch):
     monkeypatch.setattr(word_table, "FIRST_CAPACITY", 1 << 9)
     monkeypatch.setattr("minlm.fast.tokenization.encode.MAX_CAPACITY", 1 << 10)  # so that it grows and is emptied
     monkeypatch.setattr("minlm.tokenization.encode.CACHED_WORDS", 500)

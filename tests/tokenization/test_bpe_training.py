@@ -33,14 +33,14 @@ def brute_force(counts: dict[bytes, int], num_merges: int) -> list[tuple[bytes, 
 
 
 def merge_once(word: tuple[bytes, ...], pair: tuple[bytes, bytes]) -> tuple[bytes, ...]:
-    merged, place = [], 0
-    while place < len(word):
-        if word[place : place + 2] == pair:
+    merged, position = [], 0
+    while position < len(word):
+        if word[position : position + 2] == pair:
             merged.append(pair[0] + pair[1])
-            place += 2
+            position += 2
         else:
-            merged.append(word[place])
-            place += 1
+            merged.append(word[position])
+            position += 1
     return tuple(merged)
 
 

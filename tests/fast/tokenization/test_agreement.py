@@ -69,7 +69,7 @@ def test_ids(parts, special_tokens, errors):
     vocab = [*VOCAB, *map(str.encode, special_tokens)]
     ids = {token: index for index, token in enumerate(vocab)}
     encoders = [backend.Encoder(ids, MERGES, special_tokens) for backend in (FAST, PLAIN)]
-    for part in [*parts, *parts]:  # the second time with remembered words
+    for part in [*parts, *parts]:  # the second time from the cache
         fast, plain = (outcome(partial(ids_of, encoder, part, errors)) for encoder in encoders)
         assert fast == plain
         if errors == "surrogateescape":

@@ -68,7 +68,7 @@ CONTRACTIONS = ["'s", "'ll", "'re", "'ve", "'d", "'m", "'t", "'", "''", "'l", "'
 
 
 def fuzzed(rng: random.Random, by_category: dict[str, list[str]]) -> str:
-    """A text of up to 200 bytes or so: runs of one category, white space, contractions, at any place of a block."""
+    """A text of up to 200 bytes or so: runs of one category, white space, contractions, anywhere in a block."""
     parts = [rng.choice("a '.7\n") * rng.choice([0, 0, 0, 1, 30, 61, 62, 63, 64, 65, 127, 128])]
     for _ in range(rng.randrange(1, 12)):
         match rng.randrange(6):
