@@ -54,7 +54,7 @@ class PairIndex:
                 new_positions[merged, after].append(position)
         del counts[pair]
         self._positions |= new_positions
-        return [new_pair for new_pair in new_positions if counts[new_pair] > 0]
+        return [new_pair for new_pair in new_positions if counts[new_pair] > 0]  # the next merge may take it
 
 
 class Candidate(NamedTuple):
