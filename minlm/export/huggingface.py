@@ -1,15 +1,13 @@
-"""Export to the layout of the Hugging Face Hub: a folder with weights, configuration, tokenizer and model card."""
+"""Export in the layout of the Hugging Face Hub: a folder with weights, configuration, tokenizer and model card."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 
 from minlm.atomic import atomic_folder
 from minlm.documents import SEPARATOR
 from minlm.export.llama import llama_config, llama_weights
-from minlm.export.model_card import model_card
 from minlm.export.tokenizer_json import tokenizer_json
 from minlm.generation.samples_file import end_of_text
 from minlm.tokenization import BPETokenizer
@@ -21,24 +19,11 @@ FILES = (
 )  # fmt: skip
 
 
-def export(
-    folder: str | Path,
-    model: TransformerLM,
-    tokenizer: BPETokenizer,
-    info: dict[str, Any],
-    *,
-    evaluation: dict[str, Any] | None = None,
-    corpus_source: str | None = None,
-    ancients_share: float = 0.0,
-) -> None:
+def export(folder: str | Path, model: TransformerLM, tokenizer: BPETokenizer, card: str) -> None:
     """Write `FILES` into a folder, all or nothing, and replace an earlier export there.
 
-    transformers loads the folder with `AutoModelForCausalLM.from_pretrained(folder)`, and `AutoTokenizer` likewise.
-
-    Args:
-        folder: folder to write.
-        model, tokenizer, info: as `load.load_with_tokenizer` returns them.
-        evaluation, corpus_source, ancients_share: for the model card, see `model_card`.
+    The model and the tokenizer are those of `load.load_with_tokenizer`, the card is that of `model_card.model_card`.
+    `AutoModelForCausalLM.from_pretrained(folder)` loads the folder, and `AutoTokenizer` likewise.
 
     Raises:
         MinlmError: Llama cannot express the model, or the folder cannot be written.
@@ -49,13 +34,14 @@ def export(
     longest = max(1, model.config["context_length"] // 2)  # leaves room for a prompt
     config = {
         **llama_config(model), **ids,
-        "task_specific_params": {"text-generation": {"max_new_tokens": longest}},  # 4.57's pipeline: 256 otherwise
+        # Without this, the pipeline of version 4.57 generates up to 256 tokens.
+        "task_specific_params": {"text-generation": {"max_new_tokens": longest}},
     }  # fmt: skip
     generation = {
         **ids, "pad_token_id": end, "do_sample": True, "temperature": 0.7, "top_p": 0.9, "max_new_tokens": longest,
-        **({"suppress_tokens": foreign} if foreign else {}),  # ids that the tokenizer does not have
+        **({"suppress_tokens": foreign} if foreign else {}),  # ids that the tokenizer lacks
     }  # fmt: skip
-    # Without a class, version 5 of transformers would load the tokenizer of a Llama as LlamaTokenizer.
+    # Without its class, version 5 of transformers would load the tokenizer as a LlamaTokenizer.
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": SEPARATOR,
@@ -65,7 +51,7 @@ def export(
         "clean_up_tokenization_spaces": False,
         "model_max_length": model.config["context_length"],
         "model_input_names": ["input_ids", "attention_mask"],  # version 4 adds token_type_ids, which Llama refuses
-        "padding_side": "left",  # a text goes on at its right end
+        "padding_side": "left",  # a text continues at its right end
     }
     contents = {
         "config.json": config,
@@ -73,7 +59,6 @@ def export(
         "tokenizer.json": tokenizer_json(tokenizer),
         "tokenizer_config.json": tokenizer_config,
     }
-    card = model_card(model, info, evaluation, corpus_source, ancients_share)
     weights = save(llama_weights(model), metadata={"format": "pt"})
     with atomic_folder(folder, FILES) as temporary:
         (temporary / "model.safetensors").write_bytes(weights)

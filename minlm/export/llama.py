@@ -1,4 +1,4 @@
-"""The configuration and the weights of a model in the form of transformers' `LlamaForCausalLM`."""
+"""The configuration and the weights of a model as transformers' `LlamaForCausalLM` has them."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from minlm.fast.transformer.attention import evens_first
 from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import RMSNorm
 
-# The settings of a model that Llama has, too, or that do not change what the model computes. Anything else that is
-# switched on is an ablation that Llama cannot express.
+# Settings that Llama also has, or that do not change what the model computes. Any other that is on is an ablation that
+# Llama cannot express.
 IN_LLAMA = {
     "vocab_size", "context_length", "d_model", "num_layers", "num_heads", "d_ff", "rope_theta", "flash_attention",
     "embedding_std",
@@ -69,8 +69,8 @@ def llama_config(model: TransformerLM) -> dict[str, Any]:
 def llama_weights(model: TransformerLM) -> dict[str, Tensor]:
     """The weights under Llama's names, float32 on the CPU; those in another layout are copies.
 
-    Our RoPE rotates the pairs (2i, 2i+1) of a head, Llama's the pairs (i, i + d_k/2). So the rows of each head's query
-    and key projections are reordered: the even ones first, then the odd ones.
+    Our RoPE rotates the pairs (2i, 2i+1) of a head, Llama's the pairs (i, i + d_k/2). So each head's query and key
+    projections are reordered: the even rows first, then the odd ones.
     """
     num_heads = model.config["num_heads"]
     weights = {}

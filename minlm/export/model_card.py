@@ -1,4 +1,4 @@
-"""The model card, README.md of an exported model: what it was trained on, how good it is, and the licenses."""
+"""The model card, README.md of an exported model: its training text, its quality and its licenses."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from jinja2 import StrictUndefined, Template
 from minlm.transformer.model import TransformerLM
 
 FIGURES = ("nats_per_token", "perplexity", "bits_per_byte")  # of an evaluation that the card states
-# The text for each corpus.source of the configuration, and its license.
+# For each corpus.source of the configuration, its text and the license of that.
 SOURCES = {
     "sample": ("the Bible in Basic English", "The Bible in Basic English is in the public domain."),
     "tinystories": (
@@ -32,15 +32,15 @@ def model_card(
     Args:
         model: the exported model; the card states its shape.
         info: its iteration and training settings, see `checkpoint.load_model`.
-        evaluation: its `FIGURES` on the validation text.
-        corpus_source: as in the configuration; None if the text is not known. `SOURCES` describes most of them.
+        evaluation: its `FIGURES` on the validation text; None if there are none.
+        corpus_source: as in the configuration; None if it is unknown.
         ancients_share: fraction of the words that come from ancient books.
     """
     template = (Path(__file__).parent / "model_card.md").read_text(encoding="utf-8")
     unknown = f"the corpus `{corpus_source}`" if corpus_source else "a text that is not stated"
     text, license = SOURCES.get(corpus_source or "", (unknown, NO_LICENSE))
     shape = {name: value for name, value in model.config.items() if value is not False}  # without unused ablations
-    # Markdown, which needs no escaping.
+    # No autoescape: Markdown needs none.
     return Template(template, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True).render(
         text=text,
         license=license,

@@ -1,6 +1,6 @@
-"""tokenizer.json, the file format of the `tokenizers` library: vocabulary, merges and pre-tokenization in one.
+"""tokenizer.json, the file format of the `tokenizers` library: vocabulary, merges and pre-tokenization in one file.
 
-The file is plain JSON, so writing it does not need that library.
+It is plain JSON, so writing it does not need that library.
 """
 
 import json
@@ -13,17 +13,14 @@ from minlm.tokenization.vocabulary_files import spell
 
 
 def write_tokenizer_json(tokenizer: BPETokenizer, path: str | Path) -> None:
-    """Write a file for `tokenizers.Tokenizer.from_file`, which then gives the same ids for any text."""
+    """Write a file from which `tokenizers.Tokenizer.from_file` makes a tokenizer with the same ids for any text."""
     with atomic_write(path) as file:
         json.dump(tokenizer_json(tokenizer), file, ensure_ascii=False, indent=1)
         file.write("\n")
 
 
 def tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
-    """The contents of tokenizer.json.
-
-    Special tokens appear as they are, all others in GPT-2's spelling, see `vocabulary_files.spell`.
-    """
+    """The contents of tokenizer.json: special tokens as they are, all others in GPT-2's spelling."""
     special_ids = {tokenizer.encode(token)[0]: token for token in tokenizer.special_tokens}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
@@ -38,7 +35,7 @@ def tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
             for index in sorted(special_ids)
         ],
         "normalizer": None,
-        "pre_tokenizer": byte_level,  # has GPT-2's pattern, as we do
+        "pre_tokenizer": byte_level,  # uses GPT-2's pattern, as we do
         "post_processor": None,
         "decoder": byte_level,
         "model": {

@@ -26,15 +26,13 @@ def build_parser() -> argparse.ArgumentParser:
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
     from minlm.export.huggingface import export
-    from minlm.export.model_card import FIGURES
+    from minlm.export.model_card import FIGURES, model_card
     from minlm.training.evaluation import read_evaluation
 
     evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation, FIGURES)
     model, tokenizer, info = load_model(arguments)
-    export(
-        arguments.output, model, tokenizer, info, evaluation=evaluation, corpus_source=arguments.corpus_source,
-        ancients_share=arguments.ancients_share,
-    )  # fmt: skip
+    card = model_card(model, info, evaluation, arguments.corpus_source, arguments.ancients_share)
+    export(arguments.output, model, tokenizer, card)
     return f"wrote {arguments.output}: LlamaForCausalLM with {model.num_parameters():,} parameters"
 
 

@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
     torch.manual_seed(0)
     model = TransformerLM(VOCAB_SIZE, CONTEXT, 48, 3, 4, 64, rope_theta=500.0)
     with torch.no_grad():
-        for parameter in model.parameters():  # norms too, so that none is left out unseen
+        for parameter in model.parameters():  # the norms too, so that a missing one shows
             parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
     training = {"lr_max": 0.001, "batch_size": 8}
     save_model(folder / "model.pt", model, iteration=1234, tokenizer=tokenizer.fingerprint, training=training)
@@ -76,7 +76,7 @@ def theirs(exported):
     return AutoModelForCausalLM.from_pretrained(exported), AutoTokenizer.from_pretrained(exported)
 
 
-def test_the_folder_is_whole(exported):
+def test_the_folder_is_complete(exported):
     assert sorted(os.listdir(exported)) == sorted(FILES)
     assert not [name for name in os.listdir(exported.parent) if name.endswith(".tmp")]
 
@@ -101,7 +101,7 @@ def test_the_same_greedy_text(ours, theirs, prompt):
 
 
 def test_its_own_generation_settings(theirs):
-    """Sampling by generation_config.json never draws ids that stand for nothing, and ends at the end of a text."""
+    """Sampling by generation_config.json never draws ids that the tokenizer lacks, and stops at the end of a text."""
     llama, tokenizer = theirs
     assert llama.generation_config.eos_token_id == tokenizer.eos_token_id == 256
     torch.manual_seed(0)
@@ -129,7 +129,7 @@ def expected(ours):
     return [words[i] for i in chosen], [tokenizer.decode(batch[i].tolist()) for i in chosen]
 
 
-def check_what_people_type(made: dict, texts: list[str]) -> None:
+def check_documented_calls(made: dict, texts: list[str]) -> None:
     assert made["inputs"] == ["attention_mask", "input_ids"]
     assert made["ends"] == [False, False, True]
     assert made["singles"] == made["batch"] == made["pipeline"] == texts
@@ -138,15 +138,15 @@ def check_what_people_type(made: dict, texts: list[str]) -> None:
     assert made["warnings"] == []
 
 
-def test_what_people_type(exported, expected):
+def test_documented_calls(exported, expected):
     prompts, texts = expected
-    check_what_people_type(exported_model.results(str(exported), prompts), texts)
+    check_documented_calls(exported_model.results(str(exported), prompts), texts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["4.50.0", "4.57.3"])
-def test_what_people_type_in_older_versions(exported, expected, tmp_path, version):
-    """In an environment of its own; torch, whose version does not matter, is the one of this environment."""
+def test_documented_calls_in_older_versions(exported, expected, tmp_path, version):
+    """In an environment of its own, with the torch of this one, because its version does not matter."""
     prompts, texts = expected
     python = tmp_path / "bin/python"
     install = [python, "-m", "pip", "install", "--quiet", f"transformers=={version}"]
@@ -157,7 +157,7 @@ def test_what_people_type_in_older_versions(exported, expected, tmp_path, versio
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     program = [python, Path(exported_model.__file__), exported, *prompts]
     done = subprocess.run(program, env=variables, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
-    check_what_people_type(json.loads(done.stdout), texts)
+    check_documented_calls(json.loads(done.stdout), texts)
 
 
 def test_the_model_card(exported):
@@ -200,15 +200,14 @@ def test_what_llama_cannot_express(trained, ours, tmp_path, name, capfd):
     assert os.listdir(tmp_path) == ["model.pt"]
 
 
-def test_a_folder_of_someone_else_is_left_alone(ours, tmp_path):
+def test_a_folder_with_other_files_is_not_touched(ours, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    info = {"iteration": 1, "training": {}}
     with pytest.raises(MinlmError, match=r"the folder also contains thesis\.tex"):
-        export(tmp_path, *ours, info)
+        export(tmp_path, *ours, "card")
     with pytest.raises(MinlmError, match="not a folder"):
-        export(tmp_path / "thesis.tex", *ours, info)
+        export(tmp_path / "thesis.tex", *ours, "card")
     with pytest.raises(MinlmError, match="cannot write"):
-        export(tmp_path / "thesis.tex" / "export", *ours, info)
+        export(tmp_path / "thesis.tex" / "export", *ours, "card")
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
@@ -228,13 +227,13 @@ def test_a_full_disk_keeps_the_earlier_export(ours, exported, tmp_path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync" if failing == "fsync" else "replace", fail)
         with pytest.raises(MinlmError, match=r"cannot write .*export: No space left on device"):
-            export(tmp_path / "export", *ours, {"iteration": 1, "training": {}})
+            export(tmp_path / "export", *ours, "card")
     assert os.listdir(tmp_path / "export") == ["config.json"]
     assert os.listdir(tmp_path) == ["export"]
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"nats_per_token": 1}', b"\xff"])
-def test_evaluations_that_are_none(tmp_path, content):
+def test_damaged_evaluations(tmp_path, content):
     path = tmp_path / "evaluation.json"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())

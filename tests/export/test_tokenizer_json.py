@@ -14,7 +14,7 @@ from minlm.export.tokenizer_json import write_tokenizer_json
 from minlm.tokenization import BPETokenizer
 
 SPACED = "<a b>é"  # a special token whose spelling differs from itself
-# Libraries know newer characters by different versions of Unicode; these all of them know.
+# Libraries have different versions of Unicode; all of them know these characters.
 old_characters = st.characters(exclude_categories=["Cs"]).filter(lambda c: unicodedata.ucd_3_2_0.category(c) != "Cn")
 texts = st.lists(
     st.one_of(
@@ -63,7 +63,7 @@ def test_the_same_ids_of_any_text(pair, request):
     check()
 
 
-def test_bytes_that_are_no_utf8_decode_alike(trained_pair):
+def test_bytes_that_are_not_utf8_decode_alike(trained_pair):
     ours, theirs = trained_pair
     for ids in ([0xFF, 0x41], [0xE8, 0xAA], [0xC3, 0x28, 0xA0]):
         assert theirs.decode(ids) == ours.decode(ids)
@@ -75,7 +75,7 @@ def test_special_tokens_are_marked(trained_pair):
         (256, END, True),
         (257, SPACED, True),
     }
-    assert theirs.decode(ours.encode(f"a{END}b{SPACED}c")) == "abc"  # left out, as that library does
+    assert theirs.decode(ours.encode(f"a{END}b{SPACED}c")) == "abc"  # without special tokens, as is usual there
 
 
 def test_the_file_is_readable_json(trained_pair, tmp_path):
@@ -85,7 +85,7 @@ def test_the_file_is_readable_json(trained_pair, tmp_path):
     assert content["model"]["vocab"][SPACED] == 257
 
 
-def test_an_output_folder_that_is_none(trained_pair, tmp_path):
+def test_an_output_folder_that_is_a_file(trained_pair, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MinlmError, match=r"cannot write .*tokenizer\.json"):
         write_tokenizer_json(trained_pair[0], tmp_path / "file" / "tokenizer.json")
