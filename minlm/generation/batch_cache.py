@@ -1,7 +1,7 @@
-"""The key/value cache of a batch in which each row has read a different number of tokens.
+"""The key/value cache of a batch whose rows have different lengths.
 
-The cache in `minlm.transformer.attention` grows by concatenation and serves a single text. This one is allocated once,
-for the whole context, and its rows can be dropped or replaced.
+The cache in `minlm.transformer.attention` grows by concatenation and serves one text. This one is allocated once, for
+the whole context, and its rows can be dropped or replaced.
 """
 
 import torch
@@ -18,9 +18,9 @@ class BatchLayerCache(attention.LayerCache):
 
     Attributes:
         stored: keys and values, (batch, num_heads, context_length, d_k) each.
-        positions: int64 (batch, 1, new), the positions of the new tokens in each row; set by `BatchCache.begin`.
-        slots: int64 (batch · num_heads · new,), the same as indices into `stored` viewed as (…, d_k); set likewise.
-        end: length of the longest row, new tokens included; set likewise.
+        positions, slots, end: where the new tokens go, set by `BatchCache.begin`: their positions in the rows, int64
+            (batch, 1, new); the same as indices into `stored` viewed as (…, d_k), int64 (batch · num_heads · new,);
+            and the length of the longest row, new tokens included.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype):
@@ -43,8 +43,8 @@ class BatchCache(attention.KeyValueCache):
     computes what it would compute alone.
 
     Attributes:
-        lengths: int64 (batch,), the number of tokens that each row has read; on the CPU, so that reading it does not
-            wait for the device. Whoever calls the model adds the number of new tokens.
+        lengths: int64 (batch,), the number of tokens in each row; on the CPU, where reading it waits for no device. The
+            caller of the model adds the number of new tokens.
     """
 
     def __init__(self, model: TransformerLM, batch_size: int):
@@ -58,7 +58,7 @@ class BatchCache(attention.KeyValueCache):
         self.device = weight.device
 
     def begin(self, new: int, device: Device = None) -> Tensor:
-        """Announce `new` tokens for each row; return their mask (batch, 1, new, end)."""
+        """Make room for `new` tokens in each row; return their mask (batch, 1, new, end)."""
         positions = self.lengths[:, None, None] + torch.arange(new)  # (batch, 1, new)
         end = int(positions.max()) + 1
         positions = move(positions, self.device)
@@ -69,14 +69,14 @@ class BatchCache(attention.KeyValueCache):
         return torch.arange(end, device=self.device) <= positions.unsqueeze(-1)
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all rows except these, int64 on the CPU."""
+        """Drop all rows except `rows`, int64 on the CPU."""
         self.lengths = self.lengths[rows]
         rows = move(rows, self.device)
         for layer in self.layers:
             layer.stored = [stored[rows] for stored in layer.stored]
 
     def replace(self, rows: Tensor, other: "BatchCache") -> None:
-        """Replace these rows, int64 on the CPU, by the rows of `other`, or each of them by its only row."""
+        """Replace `rows`, int64 on the CPU, by the rows of `other`, or each of them by its only row."""
         self.lengths[rows] = other.lengths
         rows = move(rows, self.device)
         for layer, new in zip(self.layers, other.layers, strict=True):

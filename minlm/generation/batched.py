@@ -1,10 +1,8 @@
 """Generation in production: many texts in a batch, or one as a stream.
 
 `minlm.transformer.generate` is the definition: it continues one prompt and is written to be read. Here many texts
-advance together, each with its own prompt, temperature, top_p, top_k and seed: `batch_cache` holds their keys and
-values, and `draw` draws a token for each. A text does not depend on the others in its batch. The same seed gives the
-tokens of `generate`, unless rounding moves a draw across the border between two tokens; tests/generation/
-test_agreement.py compares the two.
+advance together, and none depends on the others. `batch_cache` holds their keys and values, and `draw` draws the next
+token of each. The same seed gives the tokens of `generate`, unless rounding moves a draw to the neighboring token.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,13 +22,7 @@ from minlm.transformer.model import TransformerLM
 
 @dataclass
 class Request:
-    """One text to generate.
-
-    Attributes:
-        prompt_ids: at least one token id; an empty text starts from the id of `<|endoftext|>`.
-        temperature, top_p, top_k: see `minlm.transformer.sampling.sample_token`.
-        seed: of this text's random numbers; None uses torch's global generator.
-    """
+    """One text to generate. The attributes mean what the arguments of `minlm.transformer.generate` mean."""
 
     prompt_ids: Sequence[int]
     temperature: float = 1.0
@@ -41,13 +33,12 @@ class Request:
 
 @dataclass(frozen=True)
 class StreamedToken:
-    """A token that `stream` has drawn.
+    """A token that `stream` has drawn. Probabilities are the model's own: temperature 1, before top_k and top_p.
 
     Attributes:
         token: its id.
-        probability: its probability in the model's own distribution: temperature 1, before top_k and top_p.
-        alternatives: (id, probability) of the most probable tokens in the same distribution, in descending order; they
-            may include the token itself.
+        probability: its probability.
+        alternatives: (id, probability) of the most probable tokens, in descending order; may include this token.
     """
 
     token: int
@@ -69,14 +60,13 @@ def generate_batch(
         requests: the texts to generate; prompts may differ in length.
         max_new_tokens: limit for each text.
         stop_token: a text ends when this is drawn; it is not part of the result.
-        vocab_size: draw only ids below this, for a model with more ids than its tokenizer; None draws from all.
+        vocab_size: only ids below this are drawn, for a model with more ids than its tokenizer; None draws all.
 
     Returns:
         for each request int64 (prompt + new tokens,) on the CPU.
 
     Raises:
-        MinlmError: an empty prompt, a token that the model does not have, a setting out of range, or logits that are
-            not finite.
+        MinlmError: an empty prompt, an unknown token, a setting out of range, or logits that are not finite.
     """
     _check(model, requests, max_new_tokens)
     texts = [list(request.prompt_ids) for request in requests]
@@ -88,30 +78,17 @@ def generate_batch(
 
 def stream(
     model: TransformerLM,
-    prompt_ids: Sequence[int] | Tensor,
+    request: Request,
     max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float | None = None,
     stop_token: int | None = None,
-    seed: int | None = None,
-    top_k: int | None = None,
-    *,
     vocab_size: int | None = None,
     num_alternatives: int = 0,
 ) -> Iterator[StreamedToken]:
-    """Continue one prompt and yield each new token as soon as it is drawn.
+    """Continue one prompt and yield each new token as soon as it is drawn, with `num_alternatives` alternatives.
 
-    The model runs only while a caller waits for the next token, so whoever stops reading stops it. `stream_text`
-    yields text instead, because a character can take several tokens.
-
-    Args:
-        model, prompt_ids, …, vocab_size: as for `generate_batch` and its `Request`.
-        num_alternatives: number of most probable tokens to report with each token.
-
-    Raises:
-        MinlmError: as `generate_batch`, at the call and not at the first token.
+    The model runs only while the caller waits for the next token. The other arguments and the errors are those of
+    `generate_batch`; a bad argument fails at the call, not at the first token.
     """
-    request = Request([int(token) for token in prompt_ids], temperature, top_p, seed, top_k)
     _check(model, [request], max_new_tokens)
     text = list(request.prompt_ids)
     steps = _extend(model, [text], [request], max_new_tokens, stop_token, vocab_size)
@@ -130,7 +107,7 @@ def _extend(
     """Extend `texts` in place, one token at a time, until all have ended.
 
     Yields:
-        after each step, the logits (rows, vocab) from which it drew, with a row for each text that continues.
+        after each step, the logits (rows, vocab) that it drew from, one row for each text that continues.
     """
     settings = _stack(requests, max_new_tokens)
     active = texts  # those that continue; row i of the cache, the logits and the settings belongs to active[i]
@@ -168,15 +145,15 @@ def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToke
 
 
 def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> None:
+    size = model.config["vocab_size"]
     for r in requests:
-        vocab_size = model.config["vocab_size"]
-        check_request(r.prompt_ids, vocab_size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
+        check_request(r.prompt_ids, size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
 
 
 def _stack(requests: Sequence[Request], max_new_tokens: int) -> list[Tensor]:
-    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`, on the CPU.
+    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`.
 
-    All random numbers of a text come from the CPU in advance, so they are the same on every device.
+    All are on the CPU, so that a seed gives the same random numbers on every device.
     """
     generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
     return [
@@ -190,8 +167,8 @@ def _stack(requests: Sequence[Request], max_new_tokens: int) -> list[Tensor]:
 def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[BatchCache, Tensor]:
     """Read the windows; return the filled cache and the logits (rows, vocab) after the last token of each window.
 
-    Each window is read by itself, because padding all to one length would cost more than a batch saves. Equal windows
-    are read once.
+    Windows are read one by one: padding them to one length would cost more than a batch saves. Equal windows are read
+    once.
     """
     device = model.lm_head.weight.device
     cache = BatchCache(model, len(windows))
@@ -209,10 +186,7 @@ def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[BatchCache
 
 
 def _make_room(model: TransformerLM, cache: BatchCache, texts: list[list[int]]) -> None:
-    """Where a row of the cache is full, replace it by the last half of its text, so that another token fits.
-
-    The newest token of each text is not in the cache, neither before nor after.
-    """
+    """Replace each full row of the cache by the last half of its text, without the newest token, which is read next."""
     full = torch.nonzero(cache.lengths == model.config["context_length"]).flatten()
     half = model.config["context_length"] // 2
     if len(full) == 0:

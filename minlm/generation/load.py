@@ -23,8 +23,7 @@ def load_with_tokenizer(
     """Load a checkpoint and its tokenizer, and check that they belong together.
 
     Returns:
-        the model, ready for generation; the tokenizer, with `<|endoftext|>` as a special token; and the checkpoint's
-        other entries, see `checkpoint.load_model`.
+        the model, ready for generation; the tokenizer; and the checkpoint's other entries, see `checkpoint.load_model`.
 
     Raises:
         MinlmError: a file is missing or damaged, or the model was trained with another tokenizer.
@@ -46,7 +45,7 @@ def load_with_tokenizer(
 
 
 def prepare_for_generation(model: TransformerLM) -> TransformerLM:
-    """Switch to evaluation mode and, on a CPU, store the weights of linear maps column by column.
+    """Switch to evaluation mode and, on a CPU, store the weights of linear layers column by column.
 
     Names, shapes and values stay the same; products with few rows become 5 to 10 % faster.
     """

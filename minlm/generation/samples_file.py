@@ -15,7 +15,7 @@ from minlm.reading import reading
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
 
-WIDTH = 80  # of the lines between samples in the file
+WIDTH = 80  # of the rules between samples
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Setting:
     def parse(cls, text: str) -> "Setting":
         """Read "temperature:top_p" or "temperature:top_p:top_k", for example "0.7:0.9" or "1.0:none:40"."""
         try:
-            temperature, top_p, top_k = [*text.split(":"), "none"][:3] if text.count(":") < 3 else []
+            temperature, top_p, top_k = (text if text.count(":") > 1 else f"{text}:none").split(":")
             return cls(float(temperature), _optional(float, top_p), _optional(int, top_k))
         except ValueError as error:
             raise MinlmError(
@@ -50,15 +50,11 @@ def _optional(kind: Callable[[str], Any], text: str) -> Any:
 
 @dataclass
 class Sample:
-    """A text and how it was generated.
+    """A text, prompt included, and how it was generated.
 
     Attributes:
-        prompt: the beginning of the text.
-        setting: how its tokens were drawn.
-        seed: of its random numbers.
-        text: the prompt and its continuation.
         new_tokens: number of tokens after the prompt.
-        ended: the model ended the text with `<|endoftext|>`; otherwise it reached the limit.
+        ended: whether the model ended the text with `<|endoftext|>`; otherwise it reached the limit.
     """
 
     prompt: str
@@ -87,15 +83,12 @@ def generate_samples(
         seed: seed of the first sample; the next ones have `seed + 1`, `seed + 2`, …
 
     Raises:
-        MinlmError: as `generate_batch`, or there is no prompt or no setting.
+        MinlmError: there is no prompt or no setting, or as `generate_batch`.
     """
     pairs = [(prompt, setting) for prompt in prompts for setting in settings]
     if not pairs:
         raise MinlmError("nothing to write: give at least 1 prompt and 1 setting.")
-    requests = [
-        Request(prompt_ids(tokenizer, prompt), setting.temperature, setting.top_p, seed + index, setting.top_k)
-        for index, (prompt, setting) in enumerate(pairs)
-    ]
+    requests = [make_request(tokenizer, *pair, seed + index) for index, pair in enumerate(pairs)]
     vocab_size = max(tokenizer.vocab) + 1
     results = generate_batch(model, requests, max_new_tokens, end_of_text(tokenizer), vocab_size)
     samples = []
@@ -111,9 +104,10 @@ def end_of_text(tokenizer: BPETokenizer) -> int:
     return tokenizer.encode(SEPARATOR)[0]
 
 
-def prompt_ids(tokenizer: BPETokenizer, prompt: str) -> list[int]:
-    """The token ids of a prompt; an empty one starts a new document."""
-    return tokenizer.encode(prompt) or [end_of_text(tokenizer)]
+def make_request(tokenizer: BPETokenizer, prompt: str, setting: Setting, seed: int) -> Request:
+    """The request for one text; an empty prompt starts a new document."""
+    prompt_ids = tokenizer.encode(prompt) or [end_of_text(tokenizer)]
+    return Request(prompt_ids, setting.temperature, setting.top_p, seed, setting.top_k)
 
 
 def random_seed() -> int:
@@ -122,12 +116,12 @@ def random_seed() -> int:
 
 
 def write_samples(path: str | Path, samples: Sequence[Sample], title: str) -> None:
-    """Write a text file for people to read: the title, then a header and a text for each sample."""
+    """Write the samples as text: the title, then a header and the text of each."""
     with atomic_write(path) as handle:
         handle.write(f"{title}\n")
         for sample in samples:
             length = f"{sample.new_tokens} new tokens" + (", then the end" if sample.ended else "")
-            text = sample.text.strip("\n")  # a new document begins with the line end after the separator
+            text = sample.text.strip("\n")  # a new document starts with a line feed
             handle.write(
                 f"\n\n{'=' * WIDTH}\n"
                 f'prompt: "{sample.prompt}"\n'
@@ -137,7 +131,7 @@ def write_samples(path: str | Path, samples: Sequence[Sample], title: str) -> No
 
 
 def read_samples(path: str | Path) -> list[Sample]:
-    """Read the file of `write_samples`; the texts come without white space at either end.
+    """Read what `write_samples` wrote; white space at either end of a text is dropped.
 
     Raises:
         MinlmError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Text while it is being generated: `batched.stream`, decoded."""
+"""Text as it is generated: the tokens of `batched.stream`, decoded."""
 
 import codecs
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from minlm.generation.batched import StreamedToken, stream
-from minlm.generation.samples_file import Setting, end_of_text, prompt_ids
+from minlm.generation.samples_file import Setting, end_of_text, make_request
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
 
@@ -33,33 +33,17 @@ def stream_text(
     seed: int,
     num_alternatives: int = 0,
 ) -> Iterator[StreamedText]:
-    """Continue a prompt until `<|endoftext|>` or the limit, and yield the text of each token as soon as it is drawn.
+    """Continue a prompt and yield the text of each token as soon as it is drawn; the prompt is not repeated.
 
-    All texts together are what `generate_samples` appends to the same prompt with the same setting and seed.
-
-    Args:
-        model, tokenizer: a pair that `load.load_with_tokenizer` has checked.
-        prompt: text to continue; it is not repeated. An empty one starts a new document.
-        setting: how to draw the tokens.
-        max_new_tokens: limit for the text.
-        seed: of the random numbers.
-        num_alternatives: number of most probable tokens to report with each token, see `StreamedToken`.
+    Together, the texts are what `generate_samples` appends to the same prompt with the same setting and seed. The
+    arguments are explained there, `num_alternatives` in `batched.stream`.
 
     Raises:
         MinlmError: as `generate_batch`, at the call.
     """
-    tokens = stream(
-        model,
-        prompt_ids(tokenizer, prompt),
-        max_new_tokens,
-        setting.temperature,
-        setting.top_p,
-        end_of_text(tokenizer),
-        seed,
-        setting.top_k,
-        vocab_size=max(tokenizer.vocab) + 1,
-        num_alternatives=num_alternatives,
-    )
+    request = make_request(tokenizer, prompt, setting, seed)
+    vocab_size = max(tokenizer.vocab) + 1
+    tokens = stream(model, request, max_new_tokens, end_of_text(tokenizer), vocab_size, num_alternatives)
     return _decode(tokens, tokenizer)
 
 
@@ -71,17 +55,8 @@ def _decode(tokens: Iterator[StreamedToken], tokenizer: BPETokenizer) -> Iterato
         yield StreamedText(rest, None)
 
 
-def write_stream(
-    file: TextIO,
-    model: TransformerLM,
-    tokenizer: BPETokenizer,
-    prompt: str,
-    setting: Setting,
-    max_new_tokens: int,
-    seed: int,
-) -> int:
-    """Write the prompt and then each text of `stream_text` as it comes; return the number of new tokens."""
-    texts = stream_text(model, tokenizer, prompt, setting, max_new_tokens, seed)  # fails before anything is written
+def write_stream(file: TextIO, prompt: str, texts: Iterator[StreamedText]) -> int:
+    """Write a prompt and the texts that continue it, each as it comes; return the number of new tokens."""
     count = 0
     try:
         file.write(prompt)
@@ -89,14 +64,14 @@ def write_stream(
             file.write(text.text)
             file.flush()
             count += text.token is not None
-    finally:  # after an interruption too, so that its message starts on a new line
+    finally:  # also after an interruption, so that its message starts on a new line
         file.write("\n")
         file.flush()
     return count
 
 
 def spell_token(token: bytes) -> str:
-    """A token as text for people to read; in hexadecimal, such as "⟨e8⟩⟨aa⟩", if it is not UTF-8."""
+    """A token as readable text; in hexadecimal, such as "⟨e8⟩⟨aa⟩", if it is not UTF-8."""
     try:
         return token.decode()
     except UnicodeDecodeError:

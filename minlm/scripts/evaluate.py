@@ -33,9 +33,8 @@ def main(arguments: argparse.Namespace) -> None:
     tokens = open_tokens(arguments.tokens, model.config["vocab_size"], context_length=1)
     start = time.perf_counter()
     result = evaluate(
-        model, tokens, tokenizer, arguments.text, batch_size=arguments.batch_size,
-        device=model.lm_head.weight.device, iteration=info["iteration"],
-    )  # fmt: skip
+        model, tokens, tokenizer, arguments.text, batch_size=arguments.batch_size, iteration=info["iteration"]
+    )
     write_evaluation(arguments.output, result)
     log.info(
         f"wrote {arguments.output}: {result['bits_per_byte']:.3f} bits/byte "

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
     from minlm.generation.samples_file import Setting, generate_samples, random_seed
-    from minlm.generation.stream_text import write_stream
+    from minlm.generation.stream_text import stream_text, write_stream
 
     if arguments.num_samples < 1:
         raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
@@ -53,7 +53,8 @@ def main(arguments: argparse.Namespace) -> None:
         for index in range(arguments.num_samples):
             if index > 0:
                 print()
-            count += write_stream(sys.stdout, model, tokenizer, prompt, setting, max_tokens, seed + index)
+            texts = stream_text(model, tokenizer, prompt, setting, max_tokens, seed + index)
+            count += write_stream(sys.stdout, prompt, texts)
     else:  # all at once is faster
         prompts = [prompt] * arguments.num_samples
         samples = generate_samples(model, tokenizer, prompts, [setting], max_tokens, seed)

@@ -7,16 +7,8 @@ from contextlib import contextmanager
 CHECK_SECONDS = 0.25  # between two checks whether a waiting client is still there
 
 
-class QueueFull(Exception):
-    """The maximum number of requests is waiting already."""
-
-
-class QueueClosed(Exception):
-    """The server is stopping and serves no more requests."""
-
-
-class ClientGone(Exception):
-    """The client has closed its connection."""
+class Unavailable(Exception):
+    """A request cannot be served now; the message says why."""
 
 
 class RequestQueue:
@@ -26,7 +18,7 @@ class RequestQueue:
         max_waiting: number of requests that may wait while one is served.
 
     Attributes:
-        closed: the server is stopping; the request that is served checks this between two tokens.
+        closed: whether the server is stopping; the request that is being served checks this after each token.
     """
 
     def __init__(self, max_waiting: int):
@@ -36,54 +28,51 @@ class RequestQueue:
         self._tickets: list[object] = []  # the first one is served
 
     @contextmanager
-    def ticket(self) -> Iterator[object]:
-        """A place at the end of the queue, held during the block.
+    def turn(self, report_place: Callable[[int], None], check_client: Callable[[], None]) -> Iterator[None]:
+        """Wait for the end of all earlier requests, then run the block; later requests wait for its end.
+
+        Args:
+            report_place: called with the number of requests ahead, each time it changes.
+            check_client: called now and then; may raise an error to leave the queue.
 
         Raises:
-            QueueFull: there is no free place.
+            Unavailable: there is no free place, or the server is stopping.
         """
         ticket = object()
         with self._changed:
             if len(self._tickets) > self.max_waiting:
-                raise QueueFull
+                raise Unavailable(f"{self.max_waiting} others are waiting already; try again later.")
             self._tickets.append(ticket)
         try:
-            yield ticket
+            self._wait(ticket, report_place, check_client)
+            yield
         finally:
             with self._changed:
                 self._tickets.remove(ticket)
                 self._changed.notify_all()
 
-    def wait(self, ticket: object, report_place: Callable[[int], None], is_gone: Callable[[], bool]) -> None:
-        """Return when it is the ticket's turn.
-
-        Args:
-            ticket: from `ticket`.
-            report_place: called with the number of requests ahead, each time it changes.
-            is_gone: called now and then; whether the client has closed its connection.
-
-        Raises:
-            QueueClosed: the server is stopping.
-            ClientGone: `is_gone` returned True.
-        """
-        reported = None
+    def _wait(self, ticket: object, report_place: Callable[[int], None], check_client: Callable[[], None]) -> None:
+        reported = 0
         while True:
             with self._changed:
-                if not self.closed and self._tickets.index(ticket) == reported:
+                if not self.closed and self._tickets.index(ticket) == reported > 0:
                     self._changed.wait(CHECK_SECONDS)
                 ahead = self._tickets.index(ticket)
-            if self.closed:
-                raise QueueClosed
-            if is_gone():
-                raise ClientGone
+            self.check_open()
+            check_client()
             if ahead == 0:
                 return
             if ahead != reported:
                 report_place(ahead)
                 reported = ahead
 
+    def check_open(self) -> None:
+        """Raise `Unavailable` if the server is stopping."""
+        if self.closed:
+            raise Unavailable("the server is stopping.")
+
     def close(self, timeout: float) -> None:
-        """Serve no more requests, and wait at most `timeout` seconds until all tickets are returned."""
+        """Serve no more requests, and wait at most `timeout` seconds for the end of those in the queue."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()

@@ -3,9 +3,7 @@
     GET  /  /style.css  /page.js     the page
     POST /write                      a text; the body is a `request.TextRequest` as JSON
 
-The answer to POST has one JSON object per line: {"type": "waiting", "in_front": 2} while other requests come first,
-then the events of `events.write_text`, or {"type": "error", "message": …} if something goes wrong on the way. A refused
-request gets an HTTP error status and {"error": message}.
+docs/serve.md describes the answers.
 """
 
 import errno
@@ -27,10 +25,9 @@ import jinja2
 
 from minlm.errors import MinlmError
 from minlm.progress import log
-from minlm.serve import request as limits
 from minlm.serve.events import Event, write_text
-from minlm.serve.queue import ClientGone, QueueClosed, QueueFull, RequestQueue
-from minlm.serve.request import TextRequest, parse
+from minlm.serve.queue import RequestQueue, Unavailable
+from minlm.serve.request import MAX_BODY_BYTES, MAX_PROMPT_CHARACTERS, RANGES, TextRequest, parse
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.model import TransformerLM
 
@@ -49,17 +46,17 @@ HEADERS = {
 
 
 class Server(ThreadingMixIn, TCPServer):
-    """Listens from its creation on, and answers in `serve`: one thread per connection, one text at a time.
+    """Listens as soon as it is created, and answers in `serve`: one thread per connection, one text at a time.
 
     Args:
-        host: name or address of this machine to listen on; 127.0.0.1 admits only programs on this machine.
+        host: name or address of this machine; 127.0.0.1 admits only programs on this machine.
         port: port to listen on; 0 takes any free one.
 
     Raises:
         MinlmError: the port is taken, or the host is not this machine.
     """
 
-    allow_reuse_address = True  # a port that was released just now counts as free
+    allow_reuse_address = True  # a port that has just been released counts as free
     daemon_threads = True  # an idle connection does not keep the program alive
     request_queue_size = 32
 
@@ -97,34 +94,33 @@ class Server(ThreadingMixIn, TCPServer):
     def serve(self, model: TransformerLM, tokenizer: BPETokenizer, name: str) -> None:
         """Answer requests until Ctrl-C or, from another thread, `shutdown`; then stop the current text.
 
-        Args:
-            model, tokenizer: a pair that `load.load_with_tokenizer` has checked.
-            name: name of the model, for the page.
+        `model` and `tokenizer` are a pair that `load.load_with_tokenizer` has checked; the page shows `name`.
         """
         self.model, self.tokenizer = model, tokenizer
         self.files = _page_files(model, name)
         try:
             self.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt:
-            pass  # the usual end
+            pass  # how a server usually ends
         finally:
             self.server_close()
             self.queue.close(STOP_SECONDS)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a connection that failed outside of an answer, mostly because the client has left."""
+        """Log a connection that failed outside of an answer, usually because the client left."""
         log.debug(f"a connection from {client_address} failed", exc_info=True)
 
 
 def _page_files(model: TransformerLM, name: str) -> dict[str, tuple[str, bytes]]:
-    """Path → MIME type and content. The page gets its defaults and limits from `request`."""
+    """Path → MIME type and content. The defaults and ranges on the page are those of `request`."""
     config = model.config
     template = jinja2.Template((PAGE / "index.html").read_text(encoding="utf-8"), autoescape=True)
     page = template.render(
         model=f"{name}: {model.num_parameters():,} parameters in {config['num_layers']} layers, "
         f"a vocabulary of {config['vocab_size']:,} tokens, a context of {config['context_length']:,}",
         default=TextRequest(),
-        limits=limits,
+        ranges=RANGES,
+        max_prompt_characters=MAX_PROMPT_CHARACTERS,
     )
     return {
         "/": ("text/html; charset=utf-8", page.encode()),
@@ -134,11 +130,11 @@ def _page_files(model: TransformerLM, name: str) -> dict[str, tuple[str, bytes]]
 
 
 class _Refused(Exception):
-    """The request is refused; the arguments are the HTTP status and the message."""
+    """A request is refused; the arguments are the HTTP status and the message."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection with one request: in HTTP/1.0 the end of the connection is the end of the answer."""
+    """One connection with one request: in HTTP/1.0 the answer ends with the connection."""
 
     server: Server
     timeout = CLIENT_TIMEOUT_SECONDS
@@ -155,28 +151,23 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._send_text)
 
     def _answer(self, work: Callable[[], None]) -> None:
-        """Do the work, report an error to the client, log one line, and return the queue's ticket if there is one."""
+        """Do the work, report an error to the client, log one line, and only then leave the queue."""
         with ExitStack() as self.resources:
-            self._try(work)
+            try:
+                work()
+            except _Refused as refused:
+                self._fail(*refused.args)
+            except MinlmError as error:
+                self._fail(HTTPStatus.BAD_REQUEST, str(error))
+            except Unavailable as error:
+                self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            except OSError:  # only the connection can raise one here
+                self.note += ", the client left"
+            except Exception:
+                log.exception("unexpected error; please report it with these lines")
+                message = "something went wrong in the server; see its terminal for details."
+                self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, message)
             log.info(f"{self.command} {_printable(self.path)} {int(self.status) or 'unanswered'}{self.note}")
-
-    def _try(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except _Refused as refused:
-            self._fail(*refused.args)
-        except MinlmError as error:
-            self._fail(HTTPStatus.BAD_REQUEST, str(error))
-        except QueueFull:
-            self._fail(HTTPStatus.SERVICE_UNAVAILABLE, f"{MAX_WAITING} others are waiting already; try again later.")
-        except QueueClosed:
-            self._fail(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping.")
-        except (ClientGone, OSError):  # here, an OSError can only come from the connection
-            self.note += ", the client left"
-        except Exception:
-            log.exception("unexpected error; please report it with these lines")
-            message = "something went wrong in the server; see its terminal for details."
-            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
     def _send_file(self) -> None:
         self._check_host()
@@ -188,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _send_text(self) -> None:
-        body = self._read_body()  # before any refusal, which a client that is still sending would not see
+        body = self._read_body()  # first: a client that is still sending would not see a refusal
         self._check_host()
         if self.path != "/write":
             raise _Refused(HTTPStatus.NOT_FOUND, "texts are written at /write.")
@@ -199,12 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
         details += f" max_tokens {request.max_tokens} seed {request.seed}"
         self.note = f"{details}: waited"
         queue = self.server.queue
-        ticket = self.resources.enter_context(queue.ticket())
-        queue.wait(ticket, self._send_place, self._is_gone)
+        self.resources.enter_context(queue.turn(self._send_place, self._check_client))
         started, count = time.perf_counter(), 0
         for event in write_text(self.server.model, self.server.tokenizer, request):
-            if queue.closed:
-                raise QueueClosed
+            queue.check_open()
             count += event["type"] == "token"
             self.note = f"{details}: {count} tokens in {time.perf_counter() - started:.2f} s"
             self._send_event(event)
@@ -213,35 +202,36 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 10):
             raise _Refused(HTTPStatus.LENGTH_REQUIRED, "the request must state its Content-Length.")
-        if int(length) > limits.MAX_BODY_BYTES:
-            self.rfile.read(min(int(length), 10 * limits.MAX_BODY_BYTES))
-            message = f"the request is larger than {limits.MAX_BODY_BYTES:,} bytes."
+        if int(length) > MAX_BODY_BYTES:
+            self.rfile.read(min(int(length), 10 * MAX_BODY_BYTES))
+            message = f"the request is larger than {MAX_BODY_BYTES:,} bytes."
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            raise ClientGone
+            raise ConnectionError
         return body
 
     def _check_host(self) -> None:
-        """Refuse host names that are not ours. Otherwise a web page from a foreign name that resolves to this machine
-        (DNS rebinding) could use the model. Addresses cannot be abused like that.
+        """Refuse host names that are not ours: a web page under a foreign name that resolves to this machine could use
+        the model (DNS rebinding). Addresses cannot be abused like that.
         """
         host = self.headers.get("Host", "")
         try:
             name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        if name not in ("localhost", self.server.host.lower()) and not _is_address(name):
+            is_ours = name in ("localhost", self.server.host.lower()) or bool(ip_address(name))
+        except ValueError:  # neither a name nor an address
+            is_ours = False
+        if not is_ours:
             message = f"this server is not {_printable(host)!r}; its page is at {self.server.url}"
             raise _Refused(HTTPStatus.FORBIDDEN, message)
 
     def _send_place(self, ahead: int) -> None:
         self._send_event({"type": "waiting", "in_front": ahead})
 
-    def _is_gone(self) -> bool:
-        """Whether the client has closed the connection. It sends nothing else after its request."""
+    def _check_client(self) -> None:
         readable, _, _ = select.select([self.connection], [], [], 0)
-        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        if readable and not self.connection.recv(1, socket.MSG_PEEK):  # the end: it sends nothing after its request
+            raise ConnectionError
 
     def _send_event(self, event: Event) -> None:
         if not self.status:
@@ -249,7 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(event).encode() + b"\n")
 
     def _fail(self, status: HTTPStatus, message: str) -> None:
-        """Send an error: as an event if the answer has begun, otherwise as its HTTP status."""
+        """Send an error: as an event if the answer has begun, otherwise as an HTTP status."""
         self.note += f", {message}"
         with suppress(OSError):  # the client left
             if self.status:
@@ -266,27 +256,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Report what the base class refuses (not HTTP, an unknown method) like any other error."""
+        """Report what the base class refuses, such as an unknown method, like any other error."""
         self._fail(HTTPStatus(code), message or HTTPStatus(code).phrase)
         log.info(f"refused {int(code)}{self.note}")
 
     def version_string(self) -> str:
-        """The header Server, without versions."""
+        """The value of the Server header, without versions."""
         return "minlm"
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Do nothing, because `_answer` logs."""
 
 
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _printable(text: str) -> str:
-    """The beginning of a client's text, without control characters for the terminal."""
+    """The beginning of a client's text, without control characters, which could act on the terminal."""
     short = text if len(text) <= 60 else text[:59] + "…"
     return "".join(character if character.isprintable() else " " for character in short)

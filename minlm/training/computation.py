@@ -1,4 +1,4 @@
-"""How a run is computed: kind of device, precision, compilation. Its rounding depends on them."""
+"""How a run is computed: kind of device, precision, compilation. They affect its rounding."""
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ THEN = ", then "
 
 
 class Computation:
-    """What "auto" means for one run, and what the run really used.
+    """What "auto" means for one run, and what the run has really used.
 
     Args:
         settings: `dtype`, `compile` and `reference` are used.
@@ -31,7 +31,7 @@ class Computation:
         compiled: whether torch.compile is used.
 
     Raises:
-        MinlmError: settings that this machine cannot follow.
+        MinlmError: this machine cannot do what a setting asks for.
     """
 
     def __init__(self, settings: TrainingSettings, device: torch.device, flops: float):
@@ -39,14 +39,14 @@ class Computation:
         automatic_dtype = "float32" if settings.reference else "auto"
         self.dtype = resolve_dtype(automatic_dtype if settings.dtype == "auto" else settings.dtype, device)
         self.compiled = not settings.reference and resolve_compile(settings.compile, device, flops)
-        self._before: dict[str, str] = {}  # the `record` of the run so far, when it is continued
+        self._before: dict[str, str] = {}  # the `record` of the interrupted run that is continued
         self._tried = False
 
     def __str__(self) -> str:
         return f"{self._now()['dtype']}, {'compiled' if self.compiled else 'not compiled'}"
 
     def record(self) -> dict[str, str]:
-        """Device, dtype and compile (on or off) for a state or a model; "x, then y" if one has changed."""
+        """Device, dtype and compile (on or off) so far; "x, then y" if one has changed."""
         values = {}
         for name, now in self._now().items():
             before = self._before.get(name, now)
@@ -54,19 +54,19 @@ class Computation:
         return values
 
     def continue_from(self, before: dict[str, str] | None) -> None:
-        """Resolve "auto" to what an interrupted run used, given its `record`.
+        """Resolve "auto" as an interrupted run did, given its `record` (None in states of earlier versions).
 
-        Logs any difference that remains (an explicit setting, another kind of device). States of earlier versions have
-        no record.
+        Differences that remain are logged: an explicit setting, another kind of device.
         """
         if before is None:
             return
         self._before = before
         last = {name: value.split(THEN)[-1] for name, value in before.items()}
-        if last["device"] == self.device.type:  # on another kind of device the numbers differ anyway
-            if self.settings.dtype == "auto" and not self.settings.reference:
+        same_device = last["device"] == self.device.type  # on another kind of device, the numbers differ anyway
+        if same_device and not self.settings.reference:
+            if self.settings.dtype == "auto":
                 self.dtype = DTYPES[last["dtype"]]
-            if self.settings.compile == "auto" and not self.settings.reference:
+            if self.settings.compile == "auto":
                 self.compiled = last["compile"] == "on"
         changes = [f"{name} {now} instead of {last[name]}" for name, now in self._now().items() if now != last[name]]
         if changes:
@@ -75,7 +75,7 @@ class Computation:
     def loss(self, module: nn.Module, inputs: Tensor, targets: Tensor, processes: Processes) -> Tensor:
         """Call `module`, a `LanguageModelLoss` or a wrapper of one.
 
-        The first call compiles. If that fails in any process, all continue uncompiled, with one warning.
+        The first call compiles. If that fails in any process, all processes continue uncompiled, with one warning.
 
         Raises:
             MinlmError: compilation fails, and `compile` is "on".
@@ -88,7 +88,7 @@ class Computation:
         if not why:
             try:
                 result = module(inputs, targets)
-            except Exception as error:  # any: an error that is not the compiler's comes again without it
+            except Exception as error:  # if it is not the compiler's, it occurs again without the compiler
                 why = why_compiling_failed(error)
         if not processes.any(bool(why)) and result is not None:
             return result

@@ -1,4 +1,4 @@
-"""Where and how the model runs: the device, its CPU threads, and the precision of matrix products."""
+"""The device that runs the model, the CPU threads, and the precision of matrix products."""
 
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def resolve_device(name: str | None = None) -> torch.device:
-    """The device called `name` (cpu, cuda, cuda:1, mps); without a name, a GPU if there is one.
+    """The device called `name` (cpu, cuda, cuda:1, mps); by default a GPU if there is one.
 
     Raises:
         MinlmError: this machine has no such device.
@@ -22,7 +22,7 @@ def resolve_device(name: str | None = None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        device = torch.device("meta")  # torch has no such device: refused below
+        device = torch.device("meta")  # refused below
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
@@ -38,7 +38,7 @@ def resolve_device(name: str | None = None) -> torch.device:
 def set_threads(count: int | None = None) -> None:
     """Let torch use `count` CPU threads (default: torch's choice), but no more than there are cores.
 
-    Processes started by `torchrun` share them. Slurm gives each process of `srun` its own cores.
+    The processes of `torchrun` share them; those of `srun` have cores of their own.
     """
     if count is not None and count < 1:
         raise MinlmError(f"--threads must be at least 1, not {count}.")
@@ -51,14 +51,12 @@ def set_threads(count: int | None = None) -> None:
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The precision of matrix products: "float32", "bfloat16" or "auto".
+    """The precision of matrix products that "float32", "bfloat16" or "auto" stands for.
 
     "auto" is bfloat16 where the hardware multiplies it faster (CUDA since Ampere, CPUs with AVX512-BF16 or AMX) and
     float32 elsewhere. Weights are always float32.
     """
     if name != "auto":
-        if name not in DTYPES:
-            raise MinlmError(f"dtype {name}: choose auto, float32 or bfloat16.")
         return DTYPES[name]
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -69,9 +67,6 @@ def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def autocast(device: torch.device, dtype: str | torch.dtype) -> AbstractContextManager[object]:
-    """A context in which matrix products run in `dtype` (see `resolve_dtype`), the rest in float32."""
-    resolved = resolve_dtype(dtype, device) if isinstance(dtype, str) else dtype
-    if resolved == torch.float32:
-        return nullcontext()
-    return torch.autocast(device.type, resolved)
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """A context in which matrix products run in `dtype` and the rest in float32."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)

@@ -32,16 +32,16 @@ def validation_loss(
     context_length: int,
     batch_size: int,
     device: torch.device | str = "cpu",
-    dtype: str | torch.dtype = "float32",
+    dtype: torch.dtype = torch.float32,
     processes: Processes | None = None,
 ) -> float:
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
-    Every token but the first counts once. `dtype` is the precision of matrix products, see `device.autocast`; the sum
+    Every token but the first counts once. `dtype` is the precision of matrix products, see `device.autocast`; the mean
     is computed in float64 on the CPU. Several processes share the windows.
     """
     processes = processes or Processes()
-    losses, counts = [], []  # of each batch, read at the end so that nothing waits for the device before
+    losses, counts = [], []  # of each batch; read at the end, so that only the end waits for the device
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
@@ -62,24 +62,20 @@ def evaluate(
     text_path: str | Path,
     *,
     batch_size: int = 32,
-    device: torch.device | str = "cpu",
-    dtype: str | torch.dtype = "float32",
     iteration: int | None = None,
 ) -> dict[str, Any]:
-    """Loss, perplexity and bits per byte of a model, and what two compressors need for the same text.
+    """Loss, perplexity and bits per byte of a model, and bits per byte of two compressors on the same text.
 
-    Bits per byte divides the loss of all predicted tokens by the bytes of their text, so models with different
-    vocabularies can be compared. Special tokens add to the loss but not to the bytes.
+    Bits per byte is the loss of all predicted tokens, in bits, divided by the bytes of their text, so models with
+    different vocabularies can be compared. Special tokens add to the loss but not to the bytes.
 
     Args:
-        model: on `device`.
+        model: on any device.
         tokens: the validation set.
         tokenizer: made the tokens.
         text_path: the validation text, for the compressors.
         batch_size: windows at a time.
-        device: of the model.
-        dtype: precision of matrix products, see `device.autocast`.
-        iteration: training step of the model, copied into the result.
+        iteration: training steps of the model, copied into the result.
 
     Raises:
         MinlmError: the text is missing or empty, the tokens are all special, or the loss is not finite.
@@ -94,7 +90,7 @@ def evaluate(
     num_bytes = text_bytes(tokens, tokenizer)
     if num_bytes == 0:
         raise MinlmError("the validation tokens are all special tokens, so there is no text; check the tokens file.")
-    nats = validation_loss(model, tokens, model.config["context_length"], batch_size, device, dtype)
+    nats = validation_loss(model, tokens, model.config["context_length"], batch_size, model.lm_head.weight.device)
     if not math.isfinite(nats):
         raise MinlmError(f"the model's loss on these tokens is {nats}. Train it again, with a lower lr_max.")
     return {
@@ -117,10 +113,10 @@ def write_evaluation(path: str | Path, result: dict[str, Any]) -> None:
 
 
 def read_evaluation(path: str | Path, names: Collection[str] = FIGURES) -> dict[str, Any]:
-    """Read what `write_evaluation` wrote; the figures in `names` and the compressors' are checked.
+    """Read what `write_evaluation` wrote, and check the figures in `names` and those of the compressors.
 
     Raises:
-        MinlmError: it is missing, damaged, or lacks a figure.
+        MinlmError: the file is missing or damaged, or lacks a figure.
     """
     with reading(path, "an evaluation of minlm", "`python -m minlm.scripts.evaluate` writes one."):
         result = {"baseline": {}, "iteration": None} | parse_json(Path(path).read_text(encoding="utf-8"))

@@ -9,18 +9,14 @@ from minlm.errors import MinlmError
 
 
 def require_wandb() -> None:
-    """Check, before any work begins, that the package is installed.
-
-    Raises:
-        MinlmError: it is not.
-    """
+    """Raise `MinlmError` if the package is not installed."""
     if importlib.util.find_spec("wandb") is None:
         raise MinlmError("--log_to_wandb needs the package wandb. Install it with: pip install -e .[viz]")
 
 
 @contextmanager
 def wandb_logger(config: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """A W&B run (project "minlm") that ends with the block; yields a function that logs one row of the metrics."""
+    """Yield a function that logs one row of the metrics to a W&B run of the project "minlm"."""
     import wandb
 
     with wandb.init(project="minlm", config=config) as run:

@@ -1,4 +1,4 @@
-"""metrics.csv: a row for each validation."""
+"""metrics.csv: one row for each validation."""
 
 import csv
 import time
@@ -12,7 +12,6 @@ COLUMNS = (
     "timestamp", "iter", "lr", "train_loss", "val_loss", "elapsed_s", "tokens_seen", "tokens_per_s",
     "grad_norm", "val_bits_per_byte",
 )  # fmt: skip
-TIMING = ("timestamp", "elapsed_s", "tokens_per_s")  # columns that differ between otherwise identical runs
 
 Row = dict[str, Any]
 

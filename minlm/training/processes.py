@@ -1,7 +1,7 @@
 """Several processes that train one model together, started by `torchrun` or `srun`.
 
-Each process computes the gradient of its share of every batch, torch's DistributedDataParallel averages the gradients,
-and all take the same step. Only the first process reads and writes files and logs.
+Each process computes the gradient of its share of every batch. torch's DistributedDataParallel averages the gradients,
+and all processes take the same step. Only the first one writes files and logs.
 """
 
 import os
@@ -22,19 +22,14 @@ T = TypeVar("T")
 
 
 class Processes:
-    """This process and the others that train with it; by default there are none.
-
-    Args:
-        rank: number of this process, from 0.
-        count: number of processes.
-    """
+    """The `count` processes that train together; this one has the number `rank`, from 0. By default it is alone."""
 
     def __init__(self, rank: int = 0, count: int = 1):
         self.rank, self.count = rank, count
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that reads and writes files and logs."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def share_gradients(self, module: nn.Module, device: torch.device) -> nn.Module:
@@ -45,7 +40,7 @@ class Processes:
         return DistributedDataParallel(module, devices, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def without_sharing(self, module: nn.Module) -> AbstractContextManager[Any]:
-        """A context in which gradients add up in this process only: for all but the last part of a batch."""
+        """A context in which gradients stay in this process: for all parts of a batch but the last."""
         return module.no_sync() if isinstance(module, DistributedDataParallel) else nullcontext()
 
     def sum(self, values: Tensor) -> Tensor:
@@ -56,28 +51,23 @@ class Processes:
         return values
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is true in any process. Costs a message between CPUs; no device waits."""
+        """Whether the flag is true in any process. Only CPUs exchange messages; no device waits."""
         return flag if self.count == 1 else bool(self.sum(torch.tensor(float(flag))) > 0)
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """Call `work` in the first process and return its result in all.
+        """Call `work` in the first process and return its result in all. If it raises an error, all processes end.
 
         Raises:
-            MinlmError: `work` raised it; in the first process.
-            SystemExit: `work` raised an error; in the other processes.
+            SystemExit: `work` failed in the first process, which raises the error itself.
         """
         if self.count == 1:
             return work()
-        answer: list[Any] = [None, True]
-        error = None
-        if self.is_first:
-            try:
-                answer[0] = work()
-            except MinlmError as raised:
-                error, answer[1] = raised, False
-        dist.broadcast_object_list(answer, device=torch.device("cpu"))
-        if error is not None:
-            raise error
+        answer: list[Any] = [None, False]  # the result, and whether there is one
+        try:
+            if self.is_first:
+                answer = [work(), True]
+        finally:
+            dist.broadcast_object_list(answer, device=torch.device("cpu"))
         if not answer[1]:
             raise SystemExit(1)
         return answer[0]
@@ -85,13 +75,10 @@ class Processes:
 
 @contextmanager
 def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the processes that `torchrun` or `srun` has started; without these, this process is alone.
+    """Join the processes that `torchrun` or `srun` has started, if any; yield them and the device of this process.
 
     Args:
-        device_name: see `device.resolve_device`; without a number, each process on a machine takes its own GPU.
-
-    Yields:
-        The processes and the device of this one.
+        device_name: see `device.resolve_device`; "cuda" without a number gives each process a GPU of its own.
 
     Raises:
         MinlmError: there is no such device, or several processes would share an Apple GPU.
@@ -115,9 +102,9 @@ def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes
 
 
 def _place(environment: Mapping[str, str]) -> tuple[int, int, int] | None:
-    """Rank, number of processes and rank on this machine, or None for a process on its own.
+    """Rank, number of processes and rank on this machine; None if this process is alone.
 
-    `torchrun` sets the address at which the first process listens. `srun` does not: it is the step's first machine.
+    The first process listens for the others at an address that `torchrun` sets. Under `srun` it is set here.
     """
     if int(environment.get("WORLD_SIZE", 1)) > 1:
         return tuple(int(environment[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))  # type: ignore[return-value]

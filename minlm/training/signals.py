@@ -1,6 +1,6 @@
-"""SIGTERM (a cluster reclaims its machine) and Ctrl-C, handled between two steps instead of within one.
+"""SIGTERM (a cluster wants its machine back) and Ctrl-C, handled after a step instead of within one.
 
-A program that was started with SIGINT ignored, as a shell does for `program &` in a script, keeps ignoring it.
+A program that was started with SIGINT ignored, as a script does with `program &`, keeps ignoring it.
 """
 
 import os
@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """The run was asked to stop by the signal `signal_number`; its state is saved."""
+    """A signal, `signal_number`, has stopped the run; its state is saved."""
 
     def __init__(self, signal_number: int):
         super().__init__(signal_number)
@@ -23,7 +23,7 @@ class Interrupted(Exception):
 
 
 class StopSignals:
-    """Notes signals while its `with` block runs; `check` raises. A second Ctrl-C stops at once, without saving."""
+    """Records signals while its `with` block runs. A second Ctrl-C stops at once, without saving."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -37,7 +37,7 @@ class StopSignals:
 
     @contextmanager
     def raising(self) -> Iterator[None]:
-        """A context for long work that can be broken off anywhere: a signal raises `Interrupted` at once."""
+        """A context for work that can be abandoned anywhere: a signal raises `Interrupted` at once."""
         self.raises = True
         try:
             self.check()
@@ -56,7 +56,7 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        # torchrun repeats a Ctrl-C that the terminal has already sent to all processes.
+        # The terminal sends Ctrl-C to all processes, and torchrun sends it again.
         if number == signal.SIGINT and self.received == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         self.received = self.received or number

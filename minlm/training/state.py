@@ -1,7 +1,7 @@
 """The state of an unfinished training run: a folder beside the future model.
 
-It is not a declared output of the rule, because Snakemake deletes the outputs of a job that failed. The state carries a
-fingerprint of everything the run depends on, so a run only ever continues itself.
+It is not an output of the rule, because Snakemake deletes the outputs of a failed job. It has a fingerprint of
+everything that the run depends on, so that no other run continues from it.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ STATE_FORMAT = 2  # a state of another format is not continued
 def run_fingerprint(
     train_tokens: Sequence[str | Path], valid_tokens: Sequence[str | Path], settings: dict[str, Any]
 ) -> str:
-    """SHA-256 of the token files' contents and of all settings that the result depends on."""
+    """SHA-256 of the contents of the token files and of all settings that the result depends on."""
     stated = json.dumps({**settings, "format": STATE_FORMAT}, sort_keys=True)
     return hashlib.sha256(f"{sha256(*train_tokens)} {sha256(*valid_tokens)} {stated}".encode()).hexdigest()
 
@@ -39,13 +39,13 @@ class RunState:
     """The folder of an unfinished run, locked while its `with` block runs.
 
     Args:
-        folder: created if it is missing; holds `checkpoint.pt`, `lock` and, for people, `metrics.csv`. Only these files
-            are removed at the end of the run.
+        folder: created if it is missing. It holds `checkpoint.pt`, `lock` and, for people, `metrics.csv`; other files
+            are never removed.
         fingerprint: of this run, see `run_fingerprint`.
-        wait: wait for another trainer that uses the same state, instead of raising an error.
+        wait: wait for another trainer that uses the folder instead of raising an error.
 
     Raises:
-        MinlmError: another trainer uses the same state, or the folder holds something else.
+        MinlmError: another trainer uses the folder, or it belongs to something else.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str, wait: bool = False):
@@ -60,8 +60,15 @@ class RunState:
 
     def __enter__(self) -> "RunState":
         try:
-            self._refuse_foreign_files()
-            self._handle = open_locked(self.lock, "a", busy=self._busy(), wait=self.wait_for_lock)
+            names = set(os.listdir(self.folder)) if self.folder.exists() else set()
+            if names and self.lock.name not in names:
+                raise MinlmError(
+                    f"{self.folder}/ does not hold the state of a run but {min(names)}. "
+                    "Give an empty or new --state_dir."
+                )
+            holder = f" ({self.lock.read_text(errors='replace')})" if self.lock.exists() else ""
+            busy = f"another trainer is using {self.folder}/{holder}. Wait for it to end, or stop it."
+            self._handle = open_locked(self.lock, "a", busy=busy, wait=self.wait_for_lock)
             self._handle.truncate(0)
             self._handle.write(f"process {os.getpid()} on {platform.node()}")
             self._handle.flush()
@@ -70,11 +77,6 @@ class RunState:
                 f"cannot save the state of the run in {self.folder}/: {error.strerror}. Give a writable --state_dir."
             ) from error
         return self
-
-    def _busy(self) -> str:
-        who = self.lock.read_text(errors="replace") if self.lock.exists() else ""
-        who = f" ({who})" if who else ""
-        return f"another trainer is using {self.folder}/{who}. Wait for it to end, or stop it."
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
@@ -85,19 +87,12 @@ class RunState:
                 self._remove_own_files()
             self._handle.close()
 
-    def _refuse_foreign_files(self) -> None:
-        names = set(os.listdir(self.folder)) if self.folder.exists() else set()
-        if names and self.lock.name not in names:
-            raise MinlmError(
-                f"{self.folder}/ does not hold the state of a run but {min(names)}. Give an empty or new --state_dir."
-            )
-
     def _remove_own_files(self) -> None:
         for path in (self.checkpoint, self.metrics):
             path.unlink(missing_ok=True)
-            for unfinished in temporaries(path):  # left by killed processes, also on other machines: the lock is ours
+            for unfinished in temporaries(path):  # left by killed processes, as nobody else has the lock
                 unfinished.unlink(missing_ok=True)
-        self.lock.unlink(missing_ok=True)  # last, because it marks the folder as ours
+        self.lock.unlink(missing_ok=True)  # last: it marks the folder as ours
         with suppress(OSError):  # it holds something else
             self.folder.rmdir()
 
@@ -117,13 +112,13 @@ class RunState:
         return state
 
     def set_aside(self, reason: str) -> None:
-        """Move a damaged state out of the way, beside the folder, and say so."""
+        """Move a damaged state out of the folder, beside it, and log that."""
         kept = self.folder.with_name(f"{self.folder.name}.damaged")
         os.replace(self.checkpoint, kept)
         log.info(f"starting over: {self.checkpoint} is damaged ({reason}). It is kept as {kept}")
 
     def read(self, path: str | Path) -> dict[str, Any]:
-        """Read the state in `path`, a file or its folder.
+        """Read the state in `path`, a file or the folder of a run.
 
         Raises:
             DamagedFileError: it is damaged, or not a state.
@@ -140,23 +135,17 @@ class RunState:
         return state
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state in the background; at every instant there is a complete one on disk.
-
-        The state is copied before this returns, so training can go on.
+        """Copy the state and start to write it; until it is complete, the last one stays on disk.
 
         Raises:
-            MinlmError: the previous save failed.
+            MinlmError: the previous one could not be written.
         """
         self.wait()
         contents = _copy({"fingerprint": self.fingerprint, **state})
         self._saving = self._saver.submit(save_tensors, self.checkpoint, contents)
 
     def wait(self) -> None:
-        """Wait until the last state is on disk.
-
-        Raises:
-            MinlmError: it could not be written.
-        """
+        """Wait until the state is on disk; raise `MinlmError` if it could not be written."""
         saving, self._saving = self._saving, None
         if saving is not None:
             saving.result()
@@ -167,13 +156,13 @@ class RunState:
         return self.checkpoint if self.checkpoint.exists() else None
 
     def finish(self) -> None:
-        """Remove the state: the results are written. The folder goes at the end of the `with` block."""
+        """Remove the state, because the results are written. The end of the `with` block removes the folder."""
         self.wait()
         self.checkpoint.unlink(missing_ok=True)
 
 
 def _copy(value: Any) -> Any:
-    """Copy nested dicts and lists of tensors and plain values to the CPU."""
+    """Copy nested dicts and lists, with all tensors in them, to the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Token files: opened, checked, and several read as one."""
+"""Opening and checking token files; several are read as one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ class TokenShards:
         self.ends = np.cumsum([len(shard) for shard in self.shards])
 
     def __len__(self) -> int:
-        """How many tokens there are in all shards together."""
+        """The number of tokens in all shards together."""
         return int(self.ends[-1])
 
     def __getitem__(self, index: slice, /) -> np.ndarray:
-        """The tokens of a contiguous range, copied only from the shards that it touches."""
+        """The tokens of a contiguous range."""
         start, stop, _ = index.indices(len(self))
         pieces = []
         shard = int(np.searchsorted(self.ends, start, side="right"))
@@ -39,7 +39,7 @@ class TokenShards:
 
 
 def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, context_length: int) -> Tokens:
-    """Memory-map one `.npy` of token ids, or several shards as one sequence, and check all ids.
+    """Memory-map one `.npy` of token ids, or several as one sequence, and check all ids.
 
     Args:
         paths: one-dimensional arrays of uint16, uint32, int32 or int64.
@@ -47,7 +47,7 @@ def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, conte
         context_length: there must be more tokens than this, so that one window has all its targets.
 
     Raises:
-        MinlmError: a file is missing, damaged, empty, too short, not such an array, or has an id that is too large.
+        MinlmError: a file is missing, damaged, empty, too short or not such an array, or an id is too large.
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
     shards = [_open_shard(Path(path), vocab_size) for path in paths]
@@ -62,18 +62,15 @@ def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, conte
 
 
 def _open_shard(path: Path, vocab_size: int) -> np.ndarray:
-    again = "Make it again with the tokenize program."
-    if not path.exists():
-        raise MinlmError(f"{path}: there is no such file of tokens. The tokenize program writes one.")
-    with reading(path, "a complete .npy file of tokens", again):
+    with reading(path, "a complete .npy file of tokens", "Make it with the tokenize program."):
         with open(path, "rb") as file:
             check_array(file, path.stat().st_size)
         tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-    if tokens.dtype.name not in DTYPES or tokens.ndim != 1:
-        shape = f"{tokens.dtype} of shape {tokens.shape}"
-        raise MinlmError(f"{path}: tokens must be one-dimensional {', '.join(DTYPES)}, not {shape}. {again}")
-    if len(tokens) == 0:
-        raise MinlmError(f"{path}: holds no tokens. {again}")
+        if tokens.dtype.name not in DTYPES or tokens.ndim != 1:
+            found = f"{tokens.dtype} of shape {tokens.shape}"
+            raise ValueError(f"it must be one-dimensional {', '.join(DTYPES)}, not {found}")
+        if len(tokens) == 0:
+            raise ValueError("it has no tokens")
     for start in range(0, len(tokens), SCAN_BLOCK):
         block = tokens[start : start + SCAN_BLOCK]
         foreign = np.flatnonzero((block < 0) | (block >= vocab_size))

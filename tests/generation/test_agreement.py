@@ -19,7 +19,7 @@ SETTINGS = list(itertools.product([0.0, 0.6, 1.0, 1.7], [None, 0.3, 0.9, 1.0], [
 
 
 def make_models() -> tuple[TransformerLM, TransformerLM]:
-    """The model of the reading path and the one that production loads, with the same weights; far from uniform."""
+    """The plain model and the one that production loads, with equal weights; the next token is far from uniform."""
     torch.manual_seed(3)
     plain = TransformerLM(*SHAPE)
     with torch.no_grad():
@@ -50,13 +50,13 @@ def test_a_stream():
     plain, production = make_models()
     for prompt, (temperature, top_p, top_k) in zip(PROMPTS, [(0.0, None, None), *[(0.8, 0.9, 20)] * 4], strict=True):
         expected = generate(plain, prompt, NEW, temperature, top_p, 7, 5, top_k).tolist()
-        tokens = stream(production, prompt, NEW, temperature, top_p, 7, 5, top_k)
+        tokens = stream(production, Request(prompt, temperature, top_p, 5, top_k), NEW, 7)
         assert prompt + [token.token for token in tokens] == expected
 
 
 @pytest.mark.parametrize("kind", ["spread", "ties", "peaked"])
 def test_one_draw_from_the_same_logits(kind):
-    """Each row with another setting, on logits that both forms get; "ties" has many tokens of equal probability."""
+    """Each row has its own setting; both forms get the same logits, and in "ties" many tokens are equally probable."""
     torch.manual_seed(1)
     logits = torch.randn(10 * len(SETTINGS), 300) * {"spread": 2, "ties": 2, "peaked": 20}[kind]
     if kind == "ties":

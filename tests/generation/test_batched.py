@@ -1,4 +1,4 @@
-"""Generation: cached against uncached, the nucleus against its definition, independence of the texts."""
+"""Generation: with a cache as without, top_k and top_p by their definitions, texts independent of each other."""
 
 from itertools import pairwise
 
@@ -39,7 +39,7 @@ PROMPTS = [[1], [2, 3, 4, 5, 6], list(range(CONTEXT - 1)), list(range(CONTEXT)),
 
 
 @pytest.mark.parametrize("switches", [{}, {"flash_attention": True}, {"no_rope": True}, {"post_norm": True}])
-def test_cached_ragged_greedy_is_the_uncached(switches):
+def test_prompts_of_different_lengths_with_a_cache_as_without(switches):
     model = make_model(**switches)
     requests = [Request(prompt, temperature=0) for prompt in PROMPTS]
     for prompt, ids in zip(PROMPTS, generate_batch(model, requests, 40), strict=True):
@@ -69,7 +69,7 @@ def test_a_long_prompt_is_read_from_its_end():
     assert long[3:].tolist() == short.tolist()
 
 
-def test_a_text_depends_on_its_own_request_alone():
+def test_a_text_depends_only_on_its_own_request():
     model = make_model()
     requests = [Request(prompt, 0.8, 0.9, seed) for seed, prompt in enumerate(PROMPTS)]
     together = generate_batch(model, requests, 30, stop_token=7)
@@ -104,7 +104,7 @@ def test_stream_yields_what_generate_gives(settings):
     model = make_model()
     for prompt in PROMPTS:
         whole = generate(model, prompt, 30, stop_token=7, **settings).tolist()
-        tokens = list(stream(model, prompt, 30, stop_token=7, num_alternatives=3, **settings))
+        tokens = list(stream(model, Request(prompt, **settings), 30, stop_token=7, num_alternatives=3))
         assert prompt + [token.token for token in tokens] == whole
         for place, token in enumerate(tokens[: max(0, CONTEXT - len(prompt))], start=len(prompt)):
             expected = model(torch.tensor([whole[:place]]))[0, -1].softmax(-1).detach()
@@ -112,14 +112,14 @@ def test_stream_yields_what_generate_gives(settings):
             best = expected.topk(3)
             assert [other for other, _ in token.alternatives] == best.indices.tolist()
             assert [chance for _, chance in token.alternatives] == pytest.approx(best.values.tolist(), rel=1e-4)
-            assert torch.is_inference_mode_enabled() is False  # between two tokens the reader may do what it likes
+            assert torch.is_inference_mode_enabled() is False  # the caller is not in inference mode
 
 
-def test_a_stream_works_only_when_asked(monkeypatch):
+def test_a_stream_runs_the_model_only_on_demand(monkeypatch):
     model = make_model()
     calls = []
     monkeypatch.setattr(model, "hidden_states", lambda *a: calls.append(1) or TransformerLM.hidden_states(model, *a))
-    tokens = stream(model, [1], 1000)
+    tokens = stream(model, Request([1]), 1000)
     assert calls == []
     for _ in range(3):
         next(tokens)
@@ -128,9 +128,9 @@ def test_a_stream_works_only_when_asked(monkeypatch):
 
 def test_stream_without_alternatives_and_with_too_many():
     model = make_model()
-    assert next(stream(model, [1], 1)).alternatives == []
-    assert len(next(stream(model, [1], 1, num_alternatives=100)).alternatives) == 40
-    assert list(stream(model, [1], 0)) == []
+    assert next(stream(model, Request([1]), 1)).alternatives == []
+    assert len(next(stream(model, Request([1]), 1, num_alternatives=100)).alternatives) == 40
+    assert list(stream(model, Request([1]), 0)) == []
 
 
 def draw(logits, temperatures, draws, top_p=1.0, top_k=100):
@@ -146,7 +146,7 @@ def draw(logits, temperatures, draws, top_p=1.0, top_k=100):
 
 
 def by_definition(logits, temperature, top_p, top_k):
-    """Probabilities: of the top_k most probable tokens' distribution the smallest set that reaches top_p."""
+    """Probabilities: the smallest part of the top_k most probable tokens that reaches top_p of their sum."""
     weights = np.exp(np.array(logits) / temperature)
     order = np.argsort(-weights, kind="stable")[:top_k]
     weights /= weights[order].sum()
@@ -172,7 +172,7 @@ def test_top_k_and_nucleus_by_their_definitions(temperature, top_p, top_k):
     assert chi_square < 24.3  # p < 0.0005 for up to 6 degrees of freedom
 
 
-def test_draws_at_the_ends_of_the_line():
+def test_the_smallest_and_the_largest_draw():
     logits = torch.tensor([[-200.0, 0.0, 1.0, 0.5, -200.0]]).expand(2, 5)
     draws = [0.0, 1 - 2**-24]
     assert draw(logits, [1.0, 1.0], draws) == [1, 3]
@@ -185,8 +185,8 @@ def test_draws_at_the_ends_of_the_line():
     st.sampled_from([0.07, 0.21, 0.43, 0.68, 0.91, 1.0]),
     st.integers(1, 12),
 )
-def test_of_equally_probable_tokens_the_lower_ids_are_left(logits, top_p, top_k):
-    """Many draws over the whole line meet all tokens of the set that the definition gives, and no others."""
+def test_of_equally_probable_tokens_the_lower_ids_stay(logits, top_p, top_k):
+    """Evenly spaced draws give all tokens of the set that the definition gives, and no others."""
     count = 500
     draws = (torch.arange(count) + 0.5) / count
     chosen = draw(torch.tensor([logits] * count, dtype=torch.float32), [1.0] * count, draws, top_p, top_k)
@@ -221,4 +221,4 @@ def test_bad_requests_are_refused(arguments, message):
     with pytest.raises(MinlmError, match=message):
         generate(model, max_new_tokens=1, **arguments)
     with pytest.raises(MinlmError, match=message):
-        stream(model, max_new_tokens=1, **arguments)  # at the call, before a token is asked for
+        stream(model, Request(**arguments), max_new_tokens=1)  # at the call, before the first token

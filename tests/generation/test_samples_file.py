@@ -1,4 +1,4 @@
-"""From prompt strings to texts and to the file a person reads."""
+"""From prompts to texts, and to the file with the samples."""
 
 import pytest
 import torch
@@ -57,8 +57,8 @@ def test_a_text_ends_at_end_of_text(tokenizer):
     assert sample.text == "a"
 
 
-def test_ids_the_tokenizer_does_not_have_are_never_drawn(tokenizer):
-    model = make_model(vocab_size=4000)  # nearly all ids stand for nothing
+def test_ids_that_the_tokenizer_lacks_are_never_drawn(tokenizer):
+    model = make_model(vocab_size=4000)  # the tokenizer lacks nearly all ids
     samples = generate_samples(model, tokenizer, ["the"], [Setting(2.0, None), Setting(0.0, None)], 50, seed=0)
     assert all(sample.text.startswith("the") for sample in samples)
 
@@ -93,7 +93,7 @@ def test_the_file_of_samples(tmp_path):
     ]  # fmt: skip
 
 
-def test_an_output_folder_that_is_none(tmp_path):
+def test_an_output_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MinlmError, match=r"cannot write .*samples\.txt"):
         write_samples(tmp_path / "file" / "samples.txt", [], "title")

@@ -1,4 +1,4 @@
-"""Texts as they come are the texts that come at once, and no character is shown before it is whole."""
+"""A streamed text is the text that `generate_samples` gives, and no character appears before it is complete."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def pieces_of(ids):
     return list(_decode(iter([StreamedToken(index, 0.5, []) for index in ids]), make_tokenizer()))
 
 
-def test_the_decode_are_the_text_of_generate_samples():
+def test_a_stream_is_the_text_of_generate_samples():
     torch.manual_seed(0)
     model, tokenizer = TransformerLM(400, 16, 16, 1, 2, 24), make_tokenizer()
     for seed, prompt in enumerate(["", "the", "語 the é"]):  # an untrained model writes any bytes
@@ -39,7 +39,7 @@ def test_the_decode_are_the_text_of_generate_samples():
         assert all(len(token.alternatives) == 2 for token in tokens)
 
 
-def test_characters_come_when_they_are_whole():
+def test_characters_appear_when_they_are_complete():
     assert [piece.text for piece in pieces_of(make_tokenizer().encode("a語é the"))] == [
         "a",
         "",
@@ -59,7 +59,7 @@ def test_a_character_that_is_never_completed():
 
 
 @given(st.lists(st.integers(0, 260), max_size=30))
-def test_decode_of_any_tokens_are_their_decoding(ids):
+def test_any_tokens_are_decoded(ids):
     pieces = pieces_of(ids)
     assert "".join(piece.text for piece in pieces) == make_tokenizer().decode(ids)
     assert [piece.token.token for piece in pieces if piece.token] == ids

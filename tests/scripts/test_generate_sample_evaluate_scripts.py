@@ -239,7 +239,7 @@ def test_bad_evaluate_inputs(trained, tmp_path, capfd):
         flags = ["--tokens", str(tokens), "--text", str(text), "--output", str(tmp_path / "evaluation.json"), *more]
         return fails(capfd, evaluate.main, [*trained.flags, *flags])
 
-    assert "no such file of tokens" in error(tokens=tmp_path / "missing.npy")
+    assert "missing.npy: there is no such file" in error(tokens=tmp_path / "missing.npy")
     (tmp_path / "cut.npy").write_bytes(tokens.read_bytes()[:-2])
     assert "not a complete .npy file" in error(tokens=tmp_path / "cut.npy")
     np.save(tmp_path / "foreign.npy", np.array([1, 270], dtype=np.uint16))

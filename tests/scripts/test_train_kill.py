@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_runs import TIMING
 
 from minlm.atomic import sha256
 from minlm.scripts import train
-from minlm.training.metrics import TIMING
 from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import load_tensors
 

@@ -98,7 +98,7 @@ def test_every_ablation_and_choice_reaches_the_model(folder):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--train_tokens", "nothing.npy"], "nothing.npy: there is no such file of tokens"),
+        (["--train_tokens", "nothing.npy"], "nothing.npy: there is no such file"),
         (["--val_tokens", "empty.npy"], "empty.npy is not a complete .npy file"),
         (["--train_tokens", "cut.npy"], "cut.npy is not a complete .npy file"),
         (["--train_tokens", "float.npy"], "must be one-dimensional"),

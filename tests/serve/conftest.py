@@ -1,4 +1,4 @@
-"""A tiny model with a tokenizer, a server that runs it, and a gate that decides when the model may go on."""
+"""A tiny model with a tokenizer, a server that runs it, and a gate that holds the model back between tokens."""
 
 import json
 import threading
@@ -59,7 +59,7 @@ def server(trained) -> Iterator[Server]:
 
 
 class Gate:
-    """Lets through as many tokens as were allowed, all after `open`."""
+    """Lets through as many tokens as are allowed, and all after `open`."""
 
     def __init__(self):
         self.allowed = threading.Semaphore(0)
@@ -70,7 +70,7 @@ class Gate:
 
     def open(self) -> None:
         self.is_open = True
-        self.let(100)  # who waits now
+        self.let(100)  # those that are waiting
 
     def wrap(self, stream):
         def gated(*arguments):
@@ -84,7 +84,7 @@ class Gate:
 
 @pytest.fixture
 def endless(monkeypatch):
-    """The model does not end a text before its length, whatever it draws."""
+    """The model never ends a text before the limit."""
     monkeypatch.setattr(streaming, "end_of_text", lambda tokenizer: -1)
 
 
@@ -93,11 +93,11 @@ def gate(server, endless, monkeypatch) -> Iterator[Gate]:
     made = Gate()
     monkeypatch.setattr(events, "stream_text", made.wrap(events.stream_text))
     yield made
-    made.open()  # or the server could not stop
+    made.open()  # otherwise the server could not stop
 
 
 class Text:
-    """A text that was asked for; its events as they come."""
+    """A requested text; its events as they arrive."""
 
     def __init__(self, server: Server, **values):
         self.answer = requests.post(f"{server.url}write", json=values, stream=True, timeout=SECONDS)
@@ -112,7 +112,7 @@ class Text:
 
 @pytest.fixture
 def ask(server):
-    """Ask the server for a text; what a test leaves unread is dropped at its end."""
+    """Request a text; the test's end closes what is still unread."""
     asked = []
 
     def ask(**values) -> Text:

@@ -1,4 +1,4 @@
-"""The page in a real browser, by clicking: `pytest -m browser`."""
+"""The page in a real browser: `pytest -m browser`."""
 
 import json
 import time
@@ -12,13 +12,13 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def open_page(chromium, server):
-    """Open the page; at the end of the test, nothing must have gone wrong in it and nothing have left the machine."""
+    """Open the page; at the end of the test, it must have no errors and no requests to other machines."""
     contexts, troubles, requested = [], [], []
 
     def note(message):
         if message.type == "error" and not message.text.startswith(
             "Failed to load resource"
-        ):  # what a refusal looks like
+        ):  # the browser's message for a refused request
             troubles.append(message.text)
 
     def open_page(**options):
@@ -84,7 +84,7 @@ def wait_for_status(page, text):
 
 @pytest.fixture
 def torn(monkeypatch):
-    """The network cuts each line of the answer in two."""
+    """The server sends each line of the answer in two parts."""
 
     def send(handler, event):
         handler.status or handler._begin(200, "application/x-ndjson")
@@ -168,7 +168,7 @@ def test_waiting_for_another(open_page, script):
     wait_for_status(second, "7 tokens")
 
 
-def test_what_goes_wrong_is_said(page, server, monkeypatch):
+def test_errors_are_shown(page, server, monkeypatch):
     server.queue.max_waiting = -1
     press(page, "Write")
     page.get_by_role("alert").get_by_text("others are waiting already").wait_for()

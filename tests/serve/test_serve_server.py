@@ -1,4 +1,4 @@
-"""The server as a program sees it: what it answers, in what order, and what it refuses."""
+"""The server over HTTP: its answers, their order, and what it refuses."""
 
 import _thread
 import json
@@ -60,10 +60,10 @@ def test_the_text_is_that_of_nlm_generate(trained, ask, capfd, prompt, temperatu
     assert (end["type"], end["tokens"], end["ended"]) == ("end", count, count < 40)
 
 
-def test_without_a_seed_one_is_chosen_and_told(ask):
+def test_without_a_seed_one_is_chosen_and_reported(ask):
     first = list(ask(max_tokens=20).events)
     again = list(ask(max_tokens=20, seed=first[0]["seed"]).events)
-    assert again[:-1] == first[:-1]  # the end has the time in it
+    assert again[:-1] == first[:-1]  # the end event has the time
     assert ask(max_tokens=20).next()["seed"] != first[0]["seed"]
 
 
@@ -90,7 +90,7 @@ def test_a_text_that_the_model_ends(ask, monkeypatch):
     assert (end["tokens"], end["ended"]) == (0, True)
 
 
-# --- the line ---------------------------------------------------------------------------------------------------------
+# --- the queue --------------------------------------------------------------------------------------------------------
 
 
 def test_one_text_at_a_time_in_order(ask, gate):
@@ -109,7 +109,7 @@ def test_one_text_at_a_time_in_order(ask, gate):
     assert [event["type"] for event in third.events] == ["start", "token", "end"]
 
 
-def test_who_leaves_makes_room(ask, gate, lines):
+def test_a_client_that_leaves_makes_room(ask, gate, lines):
     first = ask(prompt="the first")
     first.next()
     second = ask(prompt="the second")
@@ -119,7 +119,7 @@ def test_who_leaves_makes_room(ask, gate, lines):
     second.leave()
     assert third.next() == {"type": "waiting", "in_front": 1}
     first.leave()
-    gate.let(5)  # writing to a closed connection fails at the second time
+    gate.let(5)  # the second write to a closed connection fails
     assert third.next()["type"] == "start"
     assert any("the second" in line and "the client left" in line for line in lines())
     assert any("the first" in line and "the client left" in line for line in lines())
@@ -143,21 +143,21 @@ def test_a_full_queue(server, ask, gate):
         (b"[" * 100_000, "must be JSON"),
         (b"[]", "must be a JSON object"),
         (b'{"top_k": 3}', "no setting 'top_k', only prompt, temperature"),
-        (b'{"prompt": 1}', "prompt must be a string"),
-        (b'{"prompt": null}', "prompt must be a string"),
+        (b'{"prompt": 1}', "prompt must be a text"),
+        (b'{"prompt": null}', "prompt must be a text"),
         (b'{"prompt": "\\ud800"}', "prompt holds half of a surrogate pair"),
         (json.dumps({"prompt": "x" * (MAX_PROMPT_CHARACTERS + 1)}).encode(), "prompt has 10,001 characters"),
-        (b'{"temperature": -0.1}', "temperature must be a number from 0 to 2"),
-        (b'{"temperature": 2.1}', "temperature must be a number from 0 to 2"),
+        (b'{"temperature": -0.1}', "temperature must be a number ≥ 0 and ≤ 2"),
+        (b'{"temperature": 2.1}', "temperature must be a number ≥ 0 and ≤ 2"),
         (b'{"temperature": NaN}', "temperature must be a number"),
         (b'{"temperature": "1"}', "temperature must be a number"),
-        (b'{"top_p": 0}', "top_p must be above 0"),
-        (b'{"top_p": 1e999}', "top_p must be a number from 0 to 1"),
-        (b'{"max_tokens": 0}', "max_tokens must be a whole number from 1 to 2,000"),
+        (b'{"top_p": 0}', "top_p must be a number > 0 and ≤ 1"),
+        (b'{"top_p": 1e999}', "top_p must be a number > 0 and ≤ 1"),
+        (b'{"max_tokens": 0}', "max_tokens must be a whole number ≥ 1 and ≤ 2,000"),
         (b'{"max_tokens": 2001}', "max_tokens must be a whole number"),
         (b'{"max_tokens": 2.5}', "max_tokens must be a whole number"),
         (b'{"max_tokens": true}', "max_tokens must be a whole number"),
-        (b'{"seed": -1}', "seed must be a whole number from 0 to"),
+        (b'{"seed": -1}', "seed must be a whole number ≥ 0 and ≤ 9,0"),
         (b'{"seed": 9007199254740992}', "seed must be a whole number"),
         (b'{"seed": null}', "seed must be a whole number"),
     ],
@@ -202,13 +202,13 @@ def test_refusals_over_http(server, lines):
         *((host, 403) for host in ("evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "[", "")),
     ],
 )
-def test_only_by_its_own_name(server, host, status):
+def test_only_under_its_own_name(server, host, status):
     """A foreign name that resolves to this machine (DNS rebinding) gets nothing."""
     assert requests.get(server.url, headers={"Host": host}, timeout=SECONDS).status_code == status
     assert post(server, b'{"max_tokens": 1}', Host=host).status_code == status
 
 
-def test_what_is_no_http(server, lines):
+def test_requests_that_are_not_http(server, lines):
     for sent in (
         b"\x1b[31m nonsense\r\n\r\n",
         b"GET /\x1b[2J HTTP/1.0\r\n\r\n",
@@ -245,7 +245,7 @@ def test_an_unexpected_error_stays_in_the_terminal(server, monkeypatch, lines, c
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_page_comes_from_here_alone(server):
+def test_the_page_needs_no_other_server(server):
     page = requests.get(server.url, timeout=SECONDS)
     assert "&lt;model&gt; &amp; co: " in page.text
     assert f'maxlength="{MAX_PROMPT_CHARACTERS}"' in page.text
@@ -259,7 +259,7 @@ def test_the_page_comes_from_here_alone(server):
 
 
 def test_ctrl_c_ends_it_cleanly(trained, endless, monkeypatch, capfd):
-    """Also while a text is being written."""
+    """A text is being written at the time."""
     kinds = []
 
     def read_and_interrupt(server):
@@ -295,7 +295,7 @@ def error_of(capfd, flags) -> str:
     return line
 
 
-def test_what_keeps_it_from_starting(trained, capfd):
+def test_what_prevents_the_start(trained, capfd):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = error_of(capfd, [*trained.flags, "--port", str(port)])
@@ -307,7 +307,7 @@ def test_what_keeps_it_from_starting(trained, capfd):
     assert "nowhere/model.pt" in error_of(capfd, missing)
 
 
-def test_an_address_for_everybody_is_said(trained, monkeypatch, capfd):
+def test_a_public_address_is_reported(trained, monkeypatch, capfd):
     monkeypatch.setattr(Server, "serve", lambda self, *arguments: self.server_close())
     serve.main([*trained.flags, "--port", "0", "--host", "0.0.0.0"])
     assert "Everybody who reaches port" in capfd.readouterr().err

@@ -13,7 +13,7 @@ NEW_TOKENS = 8
 
 
 def results(folder: str, prompts: list[str]) -> dict:
-    """Texts of each way to write with the model, greedy where nothing else is said, and the warnings on the way."""
+    """The texts of each way to use the model, greedy unless stated otherwise, and all warnings."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer, pipeline
 
     said = []

@@ -1,18 +1,17 @@
-"""A training of seconds, for the tests of what happens to one."""
+"""A training that takes a second, for the tests of training runs."""
 
 import csv
 import signal
 from types import SimpleNamespace
 
 from minlm.atomic import sha256
-from minlm.training.metrics import TIMING
 from minlm.training.run import train
 from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted
 from minlm.training.trainer import Trainer
 
 MODEL = {"vocab_size": 16, "context_length": 8, "d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 24}
-
+TIMING = ("timestamp", "elapsed_s", "tokens_per_s")  # columns of metrics.csv that differ between identical runs
 
 TOKENIZER = SimpleNamespace(
     vocab={i: b"x" * (1 + i % 3) for i in range(13)} | {13: b"<|endoftext|>"},
@@ -42,7 +41,7 @@ def result(folder, name):
 
 
 def stop_after(monkeypatch, step: int, stop: Exception | None = None):
-    """Break off right behind a step, as a signal does."""
+    """Interrupt the training right after a step, as a signal does."""
     original = Trainer.train_step
 
     def train_step(self):

@@ -1,12 +1,12 @@
-"""A device that no test machine has: tensors on torch's `meta` device, held to what `mps` and `cuda` would refuse.
+"""A device that no test machine has: tensors on torch's `meta` device that fail where `mps` or `cuda` would fail.
 
 A `meta` tensor has a shape and no values; all operators of torch run on it. With this mode on,
 
 - float64 on the device fails (MPS has none), and so does an operator that has no kernel for MPS;
 - an operator fails that takes a tensor of the CPU, scalars aside, together with one of the device;
-- a copy to the device that is not waited for fails (MPS may read the source after it is gone);
-- a look at a value on the device, for which the program would have to wait, is counted; within `no_waiting` it fails.
-  What is read is zero.
+- a copy to the device fails if nothing waits for it (MPS may read the source after it is gone);
+- reading a value on the device, which would make the program wait, is counted, and fails within `no_waiting`. The
+  value is zero.
 """
 
 import functools
@@ -39,7 +39,7 @@ class StandIn(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
         keywords = keywords or {}
-        if torch.is_inference_mode_enabled():  # otherwise autograd has taken composed operators apart already
+        if torch.is_inference_mode_enabled():  # otherwise autograd has already decomposed them
             with self:
                 parts = function.decompose(*arguments, **keywords)
             if parts is not NotImplemented:
@@ -80,7 +80,7 @@ def tensors_of(values) -> list[torch.Tensor]:
 
 @functools.cache
 def operators_of_mps() -> set[str]:
-    """The operators that torch's own list of kernels gives to MPS."""
+    """The operators that have a kernel for MPS in torch's own list."""
     listed = Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml"
     entries = yaml.load(listed.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     kernels = {entry["func"].partition("(")[0]: entry for entry in entries}

@@ -1,4 +1,4 @@
-"""What "auto" means is a function of the run; it is recorded; a run goes on as it began; compiling may fail."""
+"""The run alone decides what "auto" means, also after an interruption; it is recorded; compiling may fail."""
 
 import functools
 import logging
@@ -36,13 +36,13 @@ def fails(*arguments):
 
 @pytest.fixture
 def compiler(monkeypatch):
-    """A torch.compile that does nothing, for runs of any length; `compiler("forward")` or ("backward") breaks it."""
+    """A torch.compile that does nothing, for short runs, too; `compiler("forward")` or ("backward") breaks it."""
     monkeypatch.setattr("minlm.fast.transformer.compiling.WORTH_COMPILING", {"cpu": 1.0})
     monkeypatch.setattr("minlm.training.computation.missing_for_compiling", lambda device: "")
     backend = aot_autograd(fw_compiler=lambda graph, inputs: make_boxed_func(graph.forward), bw_compiler=fails)
     ways = {
         "nowhere": lambda function: function,
-        "forward": lambda function: fails,  # when it is called, as the real one
+        "forward": lambda function: fails,  # at the call, like the real one
         "backward": functools.partial(torch.compile, backend=backend),
     }
     _compiled.cache_clear()
@@ -83,7 +83,7 @@ def test_the_model_records_what_auto_chose(folder, monkeypatch, compiler, dtype)
 
 
 @pytest.mark.parametrize("which", ["forward", "backward", "missing"])
-def test_auto_goes_on_without_a_compiler_that_fails(folder, monkeypatch, compiler, caplog, which):
+def test_auto_continues_without_a_compiler_that_fails(folder, monkeypatch, compiler, caplog, which):
     run(folder, "plain.pt", settings=make_settings(compile="off"))
     if which == "missing":
         monkeypatch.setattr("minlm.training.computation.missing_for_compiling", lambda device: "a C++ compiler")
@@ -113,7 +113,7 @@ def interrupt(folder, monkeypatch, **changes):
         run(folder, settings=make_settings(**changes))
 
 
-def test_a_run_goes_on_as_it_began(folder, monkeypatch, compiler, caplog):
+def test_a_run_continues_as_it_began(folder, monkeypatch, compiler, caplog):
     """Begun in bfloat16 without a working compiler, ended on a machine whose own choice is float32, compiled."""
     settings = {"dtype": "auto"}
     monkeypatch.setattr("minlm.training.computation.resolve_dtype", lambda name, device: torch.bfloat16)
@@ -131,10 +131,10 @@ def test_a_run_goes_on_as_it_began(folder, monkeypatch, compiler, caplog):
     assert recorded(folder) == ("bfloat16", "off")
 
 
-def test_what_changes_on_the_way_is_said_and_recorded(folder, monkeypatch, compiler, caplog):
+def test_changes_during_a_run_are_logged_and_recorded(folder, monkeypatch, compiler, caplog):
     interrupt(folder, monkeypatch)
     compiler("forward")
-    run(folder)  # the compiler has gone
+    run(folder)  # the compiler no longer works
     assert "going on without torch.compile" in caplog.text
     assert recorded(folder) == ("float32", "on, then off")
     (folder / "model.pt").unlink()
@@ -145,7 +145,7 @@ def test_what_changes_on_the_way_is_said_and_recorded(folder, monkeypatch, compi
     assert "from here on, rounding differs: compile off instead of on" in caplog.text
 
 
-def test_a_state_without_a_record_goes_on(folder, monkeypatch):
+def test_a_state_without_a_record_is_continued(folder, monkeypatch):
     """States of earlier versions."""
     run(folder, "whole.pt")
     interrupt(folder, monkeypatch)
@@ -188,8 +188,8 @@ def test_of_several_processes_all_stop_compiling(compiler, caplog, monkeypatch):
 
 
 PROGRAM = """
-import minlm.training.device
-minlm.training.device.WORTH_COMPILING = {"cpu": 1.0}
+import minlm.fast.transformer.compiling
+minlm.fast.transformer.compiling.WORTH_COMPILING = {"cpu": 1.0}
 from minlm.scripts import train
 train.main()
 """

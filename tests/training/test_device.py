@@ -51,21 +51,22 @@ def test_auto_is_bfloat16_where_the_cpu_has_it(monkeypatch, avx, amx):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     expected = torch.bfloat16 if avx or amx else torch.float32
-    assert resolve_dtype("auto", torch.device("cpu")) == expected
-    with autocast(torch.device("cpu"), "auto"):
+    dtype = resolve_dtype("auto", torch.device("cpu"))
+    assert dtype == expected
+    with autocast(torch.device("cpu"), dtype):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
 
 
-def test_explicit_precision():
-    with autocast(torch.device("cpu"), "float32"):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-    with pytest.raises(MinlmError, match="dtype float16: choose auto, float32 or bfloat16"):
-        resolve_dtype("float16", torch.device("cpu"))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_explicit_precision(dtype):
+    assert resolve_dtype(str(dtype).removeprefix("torch."), torch.device("cpu")) == dtype
+    with autocast(torch.device("cpu"), dtype):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 @pytest.fixture
 def cores(monkeypatch):
-    """Makes this a machine of so many cores, on which torch would take 64 threads."""
+    """Makes this a machine of `number` cores on which torch would take 64 threads."""
     before = torch.get_num_threads()
 
     def make(number: int) -> None:
@@ -121,7 +122,7 @@ def test_long_runs_are_compiled(monkeypatch, tmp_path):
 def test_a_long_run_on_a_gpu_is_compiled(monkeypatch):
     cuda = torch.device("cuda")
     monkeypatch.setattr("minlm.fast.transformer.compiling.missing_for_compiling", lambda device: "")
-    # The reference run takes some minutes there, a smaller one is over before it would be compiled.
+    # The reference run takes some minutes; a smaller one would end before it is compiled.
     assert [resolve_compile("auto", cuda, flops) for flops in (1e14, 1.8e16)] == [False, True]
 
 

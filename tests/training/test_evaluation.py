@@ -14,7 +14,7 @@ from minlm.training.evaluation import evaluate, text_bytes, validation_loss
 from minlm.transformer import TransformerLM
 
 CONTEXT = 8
-# Ids 0–4 stand for 1, 2, 3, 4 and 5 bytes of text, id 5 is special.
+# Ids 0–4 have 1, 2, 3, 4 and 5 bytes of text, id 5 is special.
 VOCAB = {0: b"a", 1: b"bb", 2: b"ccc", 3: b"dddd", 4: b"eeeee", 5: b"<|endoftext|>"}
 TOKENIZER = SimpleNamespace(vocab=VOCAB, special_tokens=["<|endoftext|>"])
 
@@ -48,7 +48,7 @@ def test_validation_loss_leaves_no_trace():
     assert model.training
     assert validation_loss(model, tokens, CONTEXT, 4) == first
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert validation_loss(model, tokens, CONTEXT, 4, dtype="bfloat16") == pytest.approx(first, abs=0.05)
+    assert validation_loss(model, tokens, CONTEXT, 4, dtype=torch.bfloat16) == pytest.approx(first, abs=0.05)
 
 
 def test_bytes_of_all_tokens_but_the_first_and_the_special():

@@ -1,4 +1,4 @@
-"""A training of a workflow that finished without snakemake's noticing is handed back, not repeated."""
+"""A training that finished although snakemake did not record it is restored, not repeated."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from minlm.training.trainer import Trainer
 
 @pytest.fixture
 def finished(folder, monkeypatch):
-    """A folder in which a job has trained, with what it made; snakemake then deleted that, to run the job again."""
+    """A folder and the result of a job that trained there; snakemake has deleted the files to run the job again."""
     monkeypatch.setenv(process.OWNER, process.name())
     for name in ("train.npy", "valid.npy"):
         os.utime(folder / name, (0, time.time() - 60))
@@ -41,7 +41,7 @@ def hidden(folder):
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_it_is_handed_back_at_once(finished, no_steps, monkeypatch, caplog, links):
+def test_it_is_restored_at_once(finished, no_steps, monkeypatch, caplog, links):
     folder, made = finished
     if not links:
         monkeypatch.setattr(os, "link", lambda *paths: (_ for _ in ()).throw(PermissionError()))
@@ -58,7 +58,7 @@ def test_it_is_handed_back_at_once(finished, no_steps, monkeypatch, caplog, link
 
 
 def test_a_second_job_waits_for_the_first_and_takes_its_model(folder, monkeypatch):
-    """As when the snakemake of a cluster was killed: the submitted job goes on, and the next call submits another."""
+    """As after the snakemake of a cluster was killed: its job runs on, and the next call submits another."""
     monkeypatch.setenv(process.OWNER, process.name())
     steps, is_waited_for = [], threading.Event()
 
@@ -88,7 +88,7 @@ def test_a_second_job_waits_for_the_first_and_takes_its_model(folder, monkeypatc
 def test_a_model_changed_in_place_is_not_taken_for_the_finished_one(finished):
     folder, made = finished
     run(folder)
-    with open(folder / "model.pt", "r+b") as handle:  # the record has a second name of this file
+    with open(folder / "model.pt", "r+b") as handle:  # the record has a hard link to this file
         handle.write(b"XX")
     run(folder)
     assert result(folder, "model.pt") == made
@@ -109,7 +109,7 @@ def test_a_damaged_record_is_not_used(finished, damage):
 
 
 @pytest.mark.parametrize("change", ["touched input", "settings", "started by hand"])
-def test_what_is_another_training_starts_fresh(finished, monkeypatch, change):
+def test_another_training_starts_fresh(finished, monkeypatch, change):
     folder, made = finished
     if change == "touched input":
         os.utime(folder / "valid.npy", (0, time.time() + 1))
@@ -123,7 +123,7 @@ def test_what_is_another_training_starts_fresh(finished, monkeypatch, change):
     assert (result(folder, "model.pt") == made) == (change != "settings")
 
 
-def test_a_run_that_is_done_is_done_also_where_no_record_can_be_kept(finished, monkeypatch, caplog):
+def test_a_run_succeeds_even_if_no_record_can_be_kept(finished, monkeypatch, caplog):
     folder, made = finished
     forget([str(folder / "model.pt")])
     (folder / ".model.pt.finished").write_text("in the way")
@@ -132,7 +132,7 @@ def test_a_run_that_is_done_is_done_also_where_no_record_can_be_kept(finished, m
     assert "if snakemake is killed now, this training will be repeated: cannot write" in caplog.text
 
 
-def test_who_holds_the_state_is_named(folder):
+def test_the_process_that_has_the_state_is_named(folder):
     with RunState(folder / "state", "x"):
         who = rf"another trainer is using .*state/ \(process {os.getpid()} on .+\)"
         with pytest.raises(MinlmError, match=who), RunState(folder / "state", "x"):

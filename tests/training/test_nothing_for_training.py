@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from minlm.fast.transformer import TransformerLM
 from minlm.fast.transformer.loss import linear_cross_entropy
-from minlm.generation.batched import stream
+from minlm.generation.batched import Request, stream
 from minlm.training.evaluation import validation_loss
 
 MODEL = {"vocab_size": 61, "context_length": 130, "d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48}
@@ -25,7 +25,7 @@ class Operators(TorchDispatchMode):
         self.names, self.products, self.largest, self.outputs = Counter(), 0, 0, Counter()
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        if torch.is_inference_mode_enabled():  # otherwise autograd has taken composed operators apart already
+        if torch.is_inference_mode_enabled():  # otherwise autograd has already decomposed them
             with self:
                 parts = function.decompose(*arguments, **(keywords or {}))
             if parts is not NotImplemented:
@@ -58,7 +58,7 @@ def test_the_loss_without_gradients_is_one_product_per_chunk(without_gradients, 
     assert not loss.requires_grad
 
 
-@pytest.mark.parametrize(("flash_attention", "dtype"), [(False, "float32"), (True, "bfloat16")])
+@pytest.mark.parametrize(("flash_attention", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
 def test_a_validation_batch_is_a_forward_pass(flash_attention, dtype):
     """Every weight and the two products of attention once; nothing is kept or computed again for a backward pass."""
     model = TransformerLM(**MODEL, flash_attention=flash_attention)
@@ -67,12 +67,12 @@ def test_a_validation_batch_is_a_forward_pass(flash_attention, dtype):
     with Operators() as seen:
         validation_loss(model, tokens, 130, batch_size=4, dtype=dtype)
     assert seen.products == LINEAR + (0 if flash_attention else 2 * 2) + 1
-    assert seen.outputs["causal_attention"] == (2 if flash_attention else 0)  # one a layer, and no weights beside it
+    assert seen.outputs["causal_attention"] == (2 if flash_attention else 0)  # one per layer, and no attention weights
     assert not {name for name in seen.names if "backward" in name}
 
 
 def test_a_new_token_is_one_position_through_each_weight(model):
-    steps = stream(model, [1, 2, 3], 3, temperature=1.0, seed=0)
+    steps = stream(model, Request([1, 2, 3], temperature=1.0, seed=0), 3)
     next(steps)
     with Operators() as seen:
         next(steps)

@@ -1,4 +1,4 @@
-"""Training, validation, a restored state and sampling on a device that lacks what MPS lacks and is not waited for."""
+"""Training, validation, resuming and sampling on a device that lacks what MPS lacks, without waiting for it."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ REQUESTS = [
 @pytest.mark.parametrize("requests", [REQUESTS[:1], REQUESTS[3:], REQUESTS])
 @pytest.mark.parametrize("flash_attention", [False, True])
 def test_sampling_waits_once_for_each_token(device, requests, flash_attention):
-    """Rows end, the context fills up, prompts differ: the device is waited for only to read what was drawn."""
+    """Rows end, the context fills up, prompts differ: only reading the drawn tokens waits for the device."""
     model = TransformerLM(**MODEL, flash_attention=flash_attention).to(DEVICE)
     texts = generate_batch(model, requests, 30)
     assert [len(text) for text in texts] == [len(request.prompt_ids) + 30 for request in requests]
@@ -75,4 +75,4 @@ def test_a_text_that_ends_and_one_that_is_described(device):
     model = TransformerLM(**MODEL).to(DEVICE)
     assert [len(text) for text in generate_batch(model, REQUESTS, 30, stop_token=0)] == [3, 1, 2, 20]  # all zeros
     assert device.waits == 1
-    assert len(list(stream(model, [1, 2], 5, num_alternatives=3))) == 5
+    assert len(list(stream(model, Request([1, 2]), 5, num_alternatives=3))) == 5

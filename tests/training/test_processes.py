@@ -1,4 +1,4 @@
-"""Two processes train what one does; the first alone writes and speaks; states pass from N processes to M."""
+"""Two processes train what one trains; only the first writes and logs; a state may pass from N processes to M."""
 
 import csv
 import os
@@ -25,7 +25,7 @@ FLAGS = shlex.split(
     "--train_tokens train.npy --val_tokens valid.npy --checkpoint_path model.pt --log_csv metrics.csv --threads 1"
 )  # 40 steps
 
-# nlm-train, told to stop behind a step: only one of its processes notices
+# nlm-train that is stopped after a step by a signal to only one of its processes
 STOPPING = """
 import os, signal, sys
 from minlm.scripts import train
@@ -67,7 +67,7 @@ def losses() -> list[float]:
 
 
 def test_two_processes_train_what_one_does(folder):
-    """The first process alone speaks and writes."""
+    """Only the first process writes and logs."""
     train.main(FLAGS)
     expected, weights = losses(), load_model("model.pt")[0].state_dict()
     flags = [*FLAGS, "--grad_accum_steps", "2", "--log_file", "train.log", "--threads", "2"]
@@ -84,7 +84,7 @@ def test_two_processes_train_what_one_does(folder):
 
 
 def test_from_one_process_to_two_and_back(folder, monkeypatch, capfd):
-    """A run of one process is stopped, goes on in two, one of which is told to stop, and ends in one."""
+    """A run of one process is stopped, continues in two, one of which gets a signal, and ends in one."""
     train.main(FLAGS)
     expected = losses()
     (folder / "model.pt").unlink()
@@ -127,11 +127,11 @@ def test_an_error_of_the_first_process_ends_the_others(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_error_of_the_first_process_ends_all_and_is_told_once(folder):
+def test_the_error_of_the_first_process_ends_all_and_is_logged_once(folder):
     with RunState(".model.pt.in_progress", "another run"):
         failed = two_processes("-m", "minlm.scripts.train", *FLAGS)
     assert failed.returncode != 0
-    assert failed.stdout.count("another trainer is at work") == 1
+    assert failed.stdout.count("another trainer is using") == 1
 
 
 def test_a_batch_that_cannot_be_shared():
@@ -153,7 +153,7 @@ def test_processes_cannot_share_an_apple_gpu(monkeypatch):
         pass
 
 
-def test_who_am_i(monkeypatch):
+def test_the_rank_of_this_process(monkeypatch):
     monkeypatch.setattr(os, "environ", {})
     assert _place({}) is None
     assert _place({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}) is None

@@ -1,4 +1,4 @@
-"""Training repeats itself bit for bit, across interruptions, too, and keeps the last good state."""
+"""Training is reproducible bit for bit, also across interruptions, and keeps the last good state."""
 
 import os
 import re
@@ -53,8 +53,8 @@ def test_a_crash_goes_back_to_the_last_saved_state(folder, monkeypatch, caplog):
     assert result(folder, "broken.pt") == result(folder, "whole.pt")
 
 
-def test_training_goes_on_while_the_state_is_written(folder, monkeypatch):
-    """The written state is that of the moment of saving, whatever happens to the weights meanwhile."""
+def test_training_continues_while_the_state_is_written(folder, monkeypatch):
+    """The written state is that at the call of `save`, although the weights have changed since."""
     started, go_on = threading.Event(), threading.Event()
 
     def slowly(path, contents):
@@ -67,7 +67,7 @@ def test_training_goes_on_while_the_state_is_written(folder, monkeypatch):
 
     def train_step(self):
         original(self)
-        if self.step == 11:  # one step behind the save
+        if self.step == 11:  # one step after the save
             assert started.wait(60)
             assert not self.state.checkpoint.exists()
             seen.append(self.step)
@@ -107,7 +107,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_keeps_the_last_state(folder, mon
     assert result(folder, "broken.pt") == result(folder, "whole.pt")
 
 
-def test_a_signal_breaks_off_the_validation(folder, monkeypatch):
+def test_a_signal_interrupts_the_validation(folder, monkeypatch):
     run(folder, "whole.pt")
 
     def slow_validation(*arguments):
@@ -120,7 +120,7 @@ def test_a_signal_breaks_off_the_validation(folder, monkeypatch):
             run(folder, "broken.pt")
     assert load_tensors(folder / ".broken.pt.in_progress/checkpoint.pt")["iteration"] == 15
     rows = run(folder, "broken.pt")
-    assert all(row["tokens_per_s"] > 0 for row in rows)  # also where training was already at the row
+    assert all(row["tokens_per_s"] > 0 for row in rows)  # also if the run was interrupted at a row
     assert result(folder, "broken.pt") == result(folder, "whole.pt")
 
 
@@ -134,8 +134,8 @@ def test_the_second_ctrl_c_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_ctrl_c_stays_ignored_where_a_shell_started_the_program_so():
-    """As it does for `program &` in a script; SIGTERM works there, too. The test's fixture sets it back."""
+def test_ctrl_c_stays_ignored_if_it_was_at_the_start():
+    """As with `program &` in a script. SIGTERM still works. A fixture restores the handlers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with StopSignals() as signals:
         os.kill(os.getpid(), signal.SIGINT)
@@ -147,7 +147,7 @@ def test_ctrl_c_stays_ignored_where_a_shell_started_the_program_so():
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
-def test_a_run_with_other_settings_starts_fresh_and_says_so(folder, monkeypatch, caplog):
+def test_a_run_with_other_settings_starts_fresh_and_logs_it(folder, monkeypatch, caplog):
     stop_after(monkeypatch, 17)
     with pytest.raises(Interrupted):
         run(folder, settings=make_settings(seed=1))
@@ -187,7 +187,7 @@ def another_kind(path):
 
 
 def changed(**changes):
-    """A state with the right fingerprint and checksums that something else has written."""
+    """A state with the right fingerprint and checksums but other contents."""
 
     def change(path):
         state = load_tensors(path)
@@ -206,7 +206,7 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_state_starts_over_is_kept_and_says_so(folder, monkeypatch, caplog, damage):
+def test_with_a_damaged_state_training_starts_over_and_keeps_it(folder, monkeypatch, caplog, damage):
     settings = make_settings(total_tokens=20 * 32, eval_interval=5)
     stop_after(monkeypatch, 7)
     with pytest.raises(Interrupted):
@@ -226,7 +226,7 @@ def test_a_damaged_state_starts_over_is_kept_and_says_so(folder, monkeypatch, ca
 
 
 @pytest.mark.parametrize("damage", [cut, changed(rows=None), changed(model_state_dict={})])
-def test_a_damaged_state_that_was_asked_for_is_an_error(folder, monkeypatch, damage):
+def test_a_damaged_state_given_by_resume_is_an_error(folder, monkeypatch, damage):
     stop_after(monkeypatch, 7)
     with pytest.raises(Interrupted):
         run(folder)
@@ -265,7 +265,7 @@ def test_resume_takes_a_folder_too(folder, monkeypatch):
 
 @pytest.mark.parametrize("resume", [None, "nothing.pt"])  # a run that succeeds, one that fails at once
 @pytest.mark.parametrize("name", ["thesis.txt", "checkpoint.pt", "metrics.csv", "deep/thesis.txt"])
-def test_a_state_dir_with_the_files_of_others_is_refused_and_kept(folder, name, resume):
+def test_a_state_dir_with_other_files_is_refused_and_kept(folder, name, resume):
     theirs = folder / "mine" / name
     theirs.parent.mkdir(parents=True)
     theirs.write_text("years of work")
@@ -276,13 +276,13 @@ def test_a_state_dir_with_the_files_of_others_is_refused_and_kept(folder, name, 
 
 
 @pytest.mark.parametrize("resume", [None, "nothing.pt"])
-def test_what_others_put_into_the_state_dir_meanwhile_stays(folder, monkeypatch, resume):
+def test_files_that_appear_in_the_state_dir_stay(folder, monkeypatch, resume):
     (folder / "mine").mkdir()
     original = RunState.load
 
     def load(self):
         (folder / "mine/notes.txt").write_text("years of work")
-        for name in ("123", "01234567-42-4242-0"):  # of killed processes of ours, here or elsewhere
+        for name in ("123", "01234567-42-4242-0"):  # of our killed processes, on this machine or another
             (folder / f"mine/.metrics.csv.{name}.tmp").touch()
         return original(self) if resume is None else self.read(resume)
 
@@ -318,7 +318,7 @@ def test_a_trainer_that_ends_leaves_the_folder_of_the_next_one(folder):
     assert not (folder / "state").exists()
 
 
-def test_the_fingerprint_knows_contents_and_not_names(folder):
+def test_the_fingerprint_depends_on_contents_and_not_on_names(folder):
     def fingerprint(train, valid, **settings):
         return run_fingerprint([folder / name for name in train], [folder / name for name in valid], settings)
 

@@ -1,4 +1,4 @@
-"""A NaN or an infinity among the weights is called by its name, wherever it is met first."""
+"""A NaN or an infinity among the weights is an error that names the weight."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 from small_runs import MODEL, make_settings, run
 
 from minlm.errors import MinlmError
-from minlm.generation.batched import stream
+from minlm.generation.batched import Request, stream
 from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM, generate
 from minlm.transformer.checkpoint import load_model, load_tensors, save_model
@@ -41,20 +41,20 @@ def test_the_largest_finite_weights_are_fine():
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("top_p", [None, 0.5])
 @pytest.mark.parametrize("name", ["lm_head.weight", "layers.0.attn.q_proj.weight", "ln_final.weight"])
-def test_sampling_says_which(name, temperature, top_p):
+def test_sampling_names_the_weight(name, temperature, top_p):
     model = make_model(name, math.nan)
     with pytest.raises(MinlmError, match=f"the model's weight {name} holds NaN or infinite values"):
         generate(model, [1, 2], 5, temperature, top_p)
     with pytest.raises(MinlmError, match=f"weight {name}"):
-        next(stream(model, [1, 2], 5, temperature, top_p))
+        next(stream(model, Request([1, 2], temperature, top_p), 5))
 
 
-def test_sampling_says_so_when_the_bad_weight_is_read():
-    """The embedding of token 15 is met only when it has been drawn."""
+def test_sampling_fails_when_the_bad_weight_is_read():
+    """The embedding of token 15 is read only after it has been drawn."""
     model = make_model("token_embeddings.weight", math.inf)
     with torch.no_grad():
         model.lm_head.weight[15] = 1e4 * model.hidden_states(torch.tensor([[1, 2]]))[0, -1]
-    tokens = stream(model, [1, 2], 5, temperature=0.0)
+    tokens = stream(model, Request([1, 2], temperature=0.0), 5)
     assert next(tokens).token == 15
     with pytest.raises(MinlmError, match=r"weight token_embeddings\.weight"):
         next(tokens)
@@ -81,11 +81,11 @@ def run_badly(folder, monkeypatch, spoil_at: int, name: str, **changes):
     run(folder, settings=make_settings(**changes))
 
 
-# The embedding of id 15, which no text has, shows in no loss.
+# No text has id 15, so its embedding does not affect the loss.
 @pytest.mark.parametrize(
     ("name", "what"), [("lm_head.weight", "validation loss"), ("token_embeddings.weight", "weight")]
 )
-def test_a_last_update_that_spoils_the_model_leaves_none(folder, monkeypatch, name, what):
+def test_if_the_last_update_spoils_the_model_none_is_written(folder, monkeypatch, name, what):
     with pytest.raises(MinlmError, match=rf"the {what}.* became .* at step 40\. The last good state is .*lower lr_max"):
         run_badly(folder, monkeypatch, 40, name)
     assert not (folder / "model.pt").exists()

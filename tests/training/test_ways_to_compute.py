@@ -1,4 +1,4 @@
-"""Accumulation, recomputation, attention kernels, precision and compilation change how, not what is computed."""
+"""Accumulation, recomputation, attention kernels, precision and compilation do not change the result."""
 
 import functools
 import itertools
@@ -27,7 +27,7 @@ def one_thread():
 
 
 def gradients(flash_attention: bool = False, **changes) -> torch.Tensor:
-    """All clipped gradients of the first step, one behind the other."""
+    """All clipped gradients of the first step, concatenated."""
     settings = TrainingSettings(**{
         "batch_size": 8, "total_tokens": 10_400, "lr_max": 1e-3, "lr_min": 1e-4, "warmup_iters": 1, "weight_decay": 0.1,
         "max_grad_norm": 1.0, "dtype": "float32", "compile": "off", **changes,
@@ -106,7 +106,7 @@ def test_equal_gradients_compiled(expected, flash_attention, dtype, gradient_che
     [("float32", 2), *(pytest.param(*how, marks=pytest.mark.slow) for how in itertools.product(DTYPES, (2, 8)))],
 )
 def test_the_same_model_with_any_number_of_threads(tmp_path, dtype, threads):
-    """So trainings may share the cores, in any number, and a run may continue with another one."""
+    """So trainings can share the cores, and a run can continue with another number of threads."""
     model = {"vocab_size": 512, "context_length": 96, "d_model": 128, "num_layers": 1, "num_heads": 4, "d_ff": 344}
     settings = TrainingSettings(
         batch_size=8, total_tokens=3 * 768, lr_max=1e-2, lr_min=1e-3, warmup_iters=2, weight_decay=0.1,

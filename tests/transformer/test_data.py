@@ -104,7 +104,7 @@ def test_open_tokens_says_what_is_wrong(tmp_path):
         foreign: "not a complete .npy file",
         tmp_path / "empty.npy": "not a complete .npy file",
         tmp_path / "archive.npz": "not a complete .npy file",
-        save(tmp_path / "none.npy", good[:0]): "holds no tokens",
+        save(tmp_path / "none.npy", good[:0]): "it has no tokens",
         save(tmp_path / "floats.npy", good.astype(np.float32)): "uint16, uint32, int32, int64, not float32",
         save(tmp_path / "bytes.npy", good.astype(np.uint8)): "not uint8",
         save(tmp_path / "square.npy", good.reshape(5, 10)): r"not uint16 of shape \(5, 10\)",
