@@ -1,8 +1,8 @@
 """Atomic file writing: a reader sees the old file or the complete new one, never a part.
 
-Each file is written under a temporary name in the same folder, flushed to disk, then renamed. Several processes may
-write the same file: each uses its own temporary name, and the last rename wins.
-A killed process leaves at most a hidden `.NAME.PROCESS-N.tmp`, which the next writer of NAME removes.
+Each file is written under a temporary name in the same folder, flushed to disk, and renamed. If several processes write
+the same file, the last rename wins. A killed process leaves at most a hidden `.NAME.PROCESS-N.tmp`, which the next
+writer of NAME removes.
 """
 
 import errno
@@ -20,16 +20,16 @@ from typing import IO, Any
 from minlm import process
 from minlm.errors import MinlmError
 
-ABANDONED_SECONDS = 86_400  # age at which the temporary file of a process on another machine counts as abandoned
+ABANDONED_SECONDS = 86_400  # a temporary file from another machine counts as abandoned when it is this old
 
 _numbers = itertools.count()
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` when the block succeeds.
+    """Yield a temporary path; rename it to `path` when the block succeeds, and remove it when the block fails.
 
-    Missing parent folders are created. If the block fails, the temporary file is removed.
+    Missing parent folders are created.
 
     Raises:
         MinlmError: the file cannot be written, for example because the folder is read-only or the disk is full.
@@ -53,13 +53,10 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
-    """Yield a temporary folder for the files `names`; rename it to `path` when the block succeeds.
-
-    An existing folder is replaced as a whole. If the block fails, the temporary folder is removed.
+    """Like `atomic_path`, for a folder with the files `names`. It replaces an existing folder as a whole.
 
     Raises:
-        MinlmError: `path` is a file, or a folder that contains other files than `names`; or the folder cannot be
-            written, for example because the disk is full.
+        MinlmError: `path` is a file, is a folder with other files, or cannot be written.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -76,14 +73,14 @@ def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
 
 
 def temporaries(path: Path) -> list[Path]:
-    """The temporary files of all writers of `path`, including killed ones and earlier versions (.NAME.PID.tmp)."""
+    """The temporary files of all writers of `path`: running, killed, and of earlier versions (.NAME.PID.tmp)."""
     pattern = re.compile(rf"\.{re.escape(path.name)}\.({process.NAME}-\d+|\d+(\.old)?)\.tmp")
     return [path.with_name(name) for name in os.listdir(path.parent) if pattern.fullmatch(name)]
 
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """Yield an unused name beside `path`, remove it at the end, and turn errors of writing into a MinlmError."""
+    """Yield an unused name beside `path`; remove it at the end, and turn errors of writing into a MinlmError."""
     temporary = _temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +90,7 @@ def _temporary(path: Path) -> Iterator[Path]:
     except OSError as error:
         failed = Path(error.filename) if error.filename is not None else temporary
         if failed not in (path, *path.parents) and not failed.is_relative_to(temporary):
-            raise  # the block failed to access another file
+            raise  # the error is about another file
         reason = error.strerror or str(error)
         raise MinlmError(
             f"cannot write {path}: {reason}. Check free space and permissions of {path.parent}/ and run again."
@@ -107,7 +104,7 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the temporary files that killed writers of `path` left, but not those of running ones."""
+    """Remove what killed writers of `path` left behind, but no files of running writers."""
     for temporary in temporaries(path):
         with suppress(OSError):  # already removed by another writer
             writer = re.search(process.NAME, temporary.name[len(path.name) :])
@@ -117,7 +114,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or folder if it exists and its owner lets us."""
+    """Remove a file or folder if it exists and permissions allow it."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -126,7 +123,7 @@ def _remove(path: Path) -> None:
 
 
 def _replace_folder(new: Path, path: Path) -> None:
-    """Rename `new` to `path`. A folder cannot be renamed onto one with files, so an existing `path` is moved away."""
+    """Rename `new` to `path`. An existing `path` is moved away first: no folder can be renamed onto one with files."""
     earlier = _temporary_name(path)
     try:
         while True:
@@ -145,10 +142,10 @@ def _replace_folder(new: Path, path: Path) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Create the folder of an output file and check, before long work starts, that the file can be written.
+    """Check, before long work starts, that a file can be written, and create its folder.
 
     Raises:
-        MinlmError: it cannot.
+        MinlmError: it cannot be written.
     """
     path = Path(path)
     try:
@@ -165,12 +162,11 @@ def check_writable(path: str | Path) -> None:
 
 
 def sha256(*paths: str | Path) -> str:
-    """Hex SHA-256 of the concatenated contents of the files."""
+    """Hex SHA-256 of the contents of the files, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as handle:
-            while block := handle.read(1 << 20):
-                digest.update(block)
+            hashlib.file_digest(handle, lambda: digest)
     return digest.hexdigest()
 
 

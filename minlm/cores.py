@@ -1,4 +1,4 @@
-"""The number of CPU cores and the memory that this process may use. A container may allow less than the machine has."""
+"""The CPU cores and the memory that this process may use. In a container, both can be less than the machine has."""
 
 import math
 import os
@@ -14,7 +14,7 @@ _reported: set[int] = set()
 
 
 def usable_threads(requested: int) -> int:
-    """`requested` threads, limited to the number of available cores; a lower number is logged once.
+    """The lower of `requested` and the number of available cores; a reduction is logged once.
 
     More threads than cores wait for each other: training with 8 threads on 2 cores runs at half the speed.
     """
@@ -31,7 +31,9 @@ def available_cores() -> int:
     A quota of 1.5 cores counts as 2.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [*_quotas("", "cpu.max"), *_quotas("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    limits = [*_cgroup_values("", "cpu.max"), *_cgroup_values("cpu", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
+    # Without a quota, it is "max" in version 2 of cgroups and -1 in version 1.
+    quotas = [int(quota) / int(period) for quota, period in limits if quota.isdecimal() and int(period) > 0]
     return max(1, min([cores, *map(math.ceil, quotas)]))
 
 
@@ -42,19 +44,10 @@ def available_memory() -> int:
     return min([machine, *(int(limit) for (limit,) in limits if limit != "max")])
 
 
-def _quotas(controller: str, *names: str) -> Iterator[float]:
-    """CPU quotas in cores; arguments as for `_cgroup_values`."""
-    for quota, period in _cgroup_values(controller, *names):
-        if quota.isdecimal() and float(period) > 0:  # "max" in version 2 and -1 in version 1 mean no quota
-            yield int(quota) / float(period)
-
-
 def _cgroup_values(controller: str, *names: str) -> Iterator[list[str]]:
-    """Yield the words in the files `names`, for this process's cgroup and then for each of its ancestors.
+    """Yield the words in the files `names` of this process's cgroup, then of each ancestor that has these files.
 
-    Args:
-        controller: for cgroup version 1, such as "cpu"; "" for version 2.
-        names: files in a cgroup's folder. A cgroup without them is skipped.
+    `controller` is one of cgroup version 1, such as "cpu", or "" for version 2.
     """
     try:
         lines = OWN_CGROUPS.read_text().splitlines()
@@ -64,7 +57,7 @@ def _cgroup_values(controller: str, *names: str) -> Iterator[list[str]]:
         _, controllers, path = line.split(":", 2)
         if controller not in controllers.split(","):
             continue
-        # In a container the path may be the host's, while only the container's own cgroup is mounted, as the root.
+        # In a container, the path can be the host's, although the container's own cgroup is mounted as the root.
         parts = [part for part in path.split("/") if part not in ("", "..")]
         for depth in range(len(parts), -1, -1):
             folder = CGROUPS.joinpath(*([controller] if controller else []), *parts[:depth])

@@ -1,6 +1,6 @@
-"""Reading and writing a corpus: UTF-8 text in which the line `<|endoftext|>` follows each document.
+"""Reading and writing a corpus: UTF-8 text with a line `<|endoftext|>` after each document.
 
-Readers stream: they hold one block or one document in memory, never a whole corpus.
+Readers hold one block or one document in memory, never a whole corpus.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,18 +12,17 @@ from minlm.errors import MinlmError
 
 SEPARATOR = "<|endoftext|>"
 BLOCK_BYTES = 1 << 18  # fits the processor's cache
-MAX_DOCUMENT_BYTES = 4_000_000_000  # for what must be in memory at once: a document, a line, a run without a space
+MAX_DOCUMENT_BYTES = 4_000_000_000  # for what is in memory at once: a document, a line, a stretch without a space
 
 
 def read_blocks(file: BinaryIO, name: str | Path, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
-    """Yield (byte offset, block) for the whole of `file`, checked to be UTF-8.
+    """Yield (byte offset, block) for the whole of `file`, without a byte order mark at the start.
 
     A block ends after a space or line feed, or at the end of the file, so no character, word or separator is split.
-    A byte order mark at the start is dropped.
 
     Raises:
-        MinlmError: the text is not UTF-8 (the error names `name` and the offset), or more than
-            `MAX_DOCUMENT_BYTES` bytes follow each other without a space.
+        MinlmError: the text is not UTF-8 (the error names `name` and the offset), or has more than
+            `MAX_DOCUMENT_BYTES` bytes without a space.
     """
     start, offset, held = b"", 0, 0
     pieces: list[bytes] = []  # of the current block, and their size: `held`
@@ -48,7 +47,7 @@ def read_blocks(file: BinaryIO, name: str | Path, block_bytes: int = BLOCK_BYTES
 
 
 def _checked(block: bytes, offset: int, name: str | Path, start: bytes) -> tuple[int, bytes]:
-    """Check that a block is UTF-8; return its offset and content, without a byte order mark at the file's start."""
+    """Check that a block is UTF-8, drop a byte order mark at the file's start, and return its offset and content."""
     if offset == 0 and block.startswith(b"\xef\xbb\xbf"):
         offset, block = 3, block[3:]
     try:
@@ -63,8 +62,7 @@ def _checked(block: bytes, offset: int, name: str | Path, start: bytes) -> tuple
 
 def iter_texts(file: BinaryIO, name: str | Path) -> Iterator[str]:
     """Yield the texts between the separators of `file`, unchanged. Raises the errors of `read_blocks`."""
-    blocks = (block for _, block in read_blocks(file, name))
-    return _split(blocks, SEPARATOR.encode(), name, "a document")
+    return _split((block for _, block in read_blocks(file, name)), SEPARATOR.encode(), name, "a document")
 
 
 def iter_lines(file: BinaryIO, name: str | Path) -> Iterator[str]:
@@ -78,24 +76,18 @@ def _split(blocks: Iterable[bytes], separator: bytes, name: str | Path, unit: st
     pieces: list[bytes] = []
     size = 0
     for block in blocks:
-        first, *others = block.split(separator)
-        pieces.append(first)
-        if others:
-            yield b"".join(pieces).decode()
-            for complete in others[:-1]:
-                yield complete.decode()
-            pieces, size = [others[-1]], 0
-        size += len(pieces[-1])
+        *complete, rest = block.split(separator)
+        for end in complete:
+            yield b"".join([*pieces, end]).decode()
+            pieces, size = [], 0
+        pieces.append(rest)
+        size += len(rest)
         check_length(size, name, unit)
     yield b"".join(pieces).decode()
 
 
 def check_length(size: int, name: str | Path, unit: str) -> None:
-    """Refuse a text that is too long to be held in memory.
-
-    Raises:
-        MinlmError: `size` is above `MAX_DOCUMENT_BYTES`.
-    """
+    """Raise `MinlmError` if the `unit` of a text is larger than `MAX_DOCUMENT_BYTES`, too much for the memory."""
     if size > MAX_DOCUMENT_BYTES:
         raise MinlmError(
             f"{name} has {unit} of more than {MAX_DOCUMENT_BYTES / 1e9:g} GB, the most that is held in memory. End "
@@ -104,11 +96,7 @@ def check_length(size: int, name: str | Path, unit: str) -> None:
 
 
 def iter_documents(path: str | Path) -> Iterator[str]:
-    """Yield the documents of a corpus file, trimmed. Empty ones are skipped.
-
-    Raises:
-        MinlmError: the file is not UTF-8; names the byte offset.
-    """
+    """Yield the documents of a corpus file, trimmed and without empty ones. Raises the errors of `read_blocks`."""
     with open(path, "rb") as file:
         for text in iter_texts(file, path):
             if text.strip():
@@ -116,27 +104,25 @@ def iter_documents(path: str | Path) -> Iterator[str]:
 
 
 def trim(text: str) -> str:
-    """Remove blank lines from both ends and turn all line ends into LF. Indentation is kept."""
+    """Remove blank lines from both ends, and turn all line ends into LF. Indentation stays."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    lines = text.split("\n")
-    start, end = 0, len(lines)
-    while start < end and not lines[start].strip():
-        start += 1
-    while end > start and not lines[end - 1].strip():
-        end -= 1
-    return "\n".join(lines[start:end])
+    if not text.strip():
+        return ""
+    start = text.rfind("\n", 0, len(text) - len(text.lstrip())) + 1
+    end = text.find("\n", len(text.rstrip()))
+    return text[start:] if end < 0 else text[start:end]
 
 
 def without_separator(text: str) -> str:
-    """Remove every `SEPARATOR`, also those that form when the text around a removed one joins.
+    """Remove every `SEPARATOR`, also those that appear when the text around a removed one joins.
 
-    Takes linear time even where separators are nested, as in `<|endof<|endoftext|>text|>`.
+    This takes linear time, even for nested separators such as `<|endof<|endoftext|>text|>`.
     """
     if SEPARATOR not in text:
         return text
     separator = SEPARATOR.encode()
-    reach = len(separator) - 1  # a separator across a seam has at most this many bytes on either side
+    reach = len(separator) - 1  # a separator across a join has at most this many bytes on each side
     kept = bytearray()
     for piece in text.encode(errors="surrogatepass").split(separator):
         start = 0

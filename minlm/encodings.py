@@ -1,4 +1,4 @@
-"""Recognizing the encoding of text that is not UTF-8, so that an error can say how to convert it."""
+"""The likely encoding of a text that is not UTF-8, so that an error can say how to convert it."""
 
 import re
 
@@ -11,13 +11,13 @@ _BYTE_ORDER_MARKS = {
 
 
 def wide_encoding(start: bytes, is_utf8: bool = False) -> str:
-    """Recognize UTF-16 and UTF-32. Returns the encoding's name for `iconv -f`, or "".
+    """The name of the text's encoding for `iconv -f` if it is UTF-16 or UTF-32, otherwise "".
 
     Without a byte order mark, ASCII characters reveal the encoding: each has a zero byte before or after it.
 
     Args:
         start: the first `START_BYTES` bytes of a text, or all of a shorter one.
-        is_utf8: the text is valid UTF-8 as well, so stronger evidence is required.
+        is_utf8: the text is also valid UTF-8, so stronger evidence is required.
     """
     for mark, name in _BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
@@ -33,24 +33,21 @@ def wide_encoding(start: bytes, is_utf8: bool = False) -> str:
     counts = {name: _count_ascii(text) for name, text in texts.items()}
     other, likely = sorted(counts, key=lambda name: counts[name])
     if is_utf8:
-        high_bytes = start[likely == "UTF-16LE" :: 2]  # in alphabetic scripts they are all below any ASCII letter
+        high_bytes = start[likely == "UTF-16LE" :: 2]  # below every ASCII digit and letter in alphabetic scripts
         has_enough = sum(counts[likely]) >= max(4, 0.1 * len(texts[likely]))
         return likely if has_enough and max(high_bytes) < ord("0") else ""
     return likely if counts[likely] > counts[other] else ""
 
 
 def _count_ascii(text: str) -> tuple[int, int]:
-    """Count white space, which is never another character with its bytes swapped, and visible ASCII characters."""
+    """Count white space, which no swap of bytes turns into another character, and visible ASCII characters."""
     return len(re.findall(r"[\t\n\r ]", text)), len(re.findall(r"[!-~]", text))
 
 
 def how_to_convert(start: bytes, content: bytes, offset: int) -> str:
-    """Advice for an error: which `iconv` command makes the text UTF-8.
+    """Advice for an error: the `iconv` command that converts the text to UTF-8.
 
-    Args:
-        start: the first `START_BYTES` bytes of the text.
-        content: the part of the text with the invalid byte.
-        offset: of the invalid byte in `content`.
+    `start` has the first `START_BYTES` bytes of the text; `content` has an invalid byte at `offset`.
     """
     nearby = content[max(offset - _NEARBY, 0) : offset + _NEARBY]
     text = nearby.decode(errors="replace")

@@ -1,9 +1,9 @@
-"""Protects a finished training from being repeated when Snakemake is killed before it has recorded the job as done.
+"""A record of a finished training, so that a killed Snakemake does not cause a second one.
 
-Snakemake records a job as done a moment after the job ends. If Snakemake is killed in between, its next call deletes
-the job's outputs and runs it again, which for a training may cost days. So the training job keeps a second name of
-the model (a hard link) and the metrics in a folder beside the model, `.model.pt.finished`. If the same training is
-started again, it takes the model from there. A Snakemake that ends normally removes the folder.
+Snakemake records a job as done a moment after the job has ended. If it is killed in between, its next call deletes the
+job's outputs and runs the job again, which may cost days. So a training job keeps a hard link to the model, and the
+metrics, in a folder beside the model, `.model.pt.finished`. When the same training starts again, it takes the model
+from there. A Snakemake that ends normally removes the folder.
 """
 
 import hashlib
@@ -22,29 +22,24 @@ MODEL, RECORD = "model.pt", "record.json"
 
 
 class FinishedRun:
-    """The copy of a finished training: its model and its metrics.
-
-    Args:
-        path: the model.
-        fingerprint: identifies the run, see `state.run_fingerprint`.
-    """
+    """The record of the training that writes the model `path`; `fingerprint` is that of `state.run_fingerprint`."""
 
     def __init__(self, path: str | Path, fingerprint: str):
         self.path, self.fingerprint = Path(path), fingerprint
         self.folder = _folder(path)
 
     def keep(self, rows: list[dict[str, Any]]) -> None:
-        """Keep the model, which has been written, with the rows of its metrics."""
+        """Keep the finished model, with the rows of its metrics."""
         try:
             with atomic_folder(self.folder, (MODEL, RECORD)) as folder:
                 _link(self.path, folder / MODEL)
                 record = {"rows": rows, "proof": self._proof(self.path, rows)}
                 (folder / RECORD).write_text(json.dumps(record))
-        except (MinlmError, OSError) as error:  # the training itself has succeeded
+        except (MinlmError, OSError) as error:  # not fatal: the training has succeeded
             log.warning(f"if snakemake is killed now, this training will be repeated: {error}")
 
     def restore(self, inputs: Iterable[str | Path]) -> list[dict[str, Any]] | None:
-        """Restore the model if this training finished and no input is newer. Returns the rows of metrics, or None."""
+        """Restore the model and return the rows of its metrics; None if no record is newer than all `inputs`."""
         kept = self.folder / MODEL
         try:
             finished_at = (self.folder / RECORD).stat().st_mtime
@@ -61,12 +56,12 @@ class FinishedRun:
         return record["rows"]
 
     def _proof(self, model: Path, rows: list[dict[str, Any]]) -> str:
-        """A hash of the run, its model and its metrics. It shows whether any of them differs or is damaged."""
+        """A hash of the run, its model and its metrics, which changes if any of them changes or is damaged."""
         return hashlib.sha256(f"{self.fingerprint} {sha256(model)} {json.dumps(rows)}".encode()).hexdigest()
 
 
 def forget(models: Iterable[str]) -> None:
-    """Remove the copies of these models, which Snakemake has recorded as done."""
+    """Remove the records of these models, because Snakemake has recorded them as done."""
     for model in models:
         shutil.rmtree(_folder(model), ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""File locks of the operating system. They end with the process that holds them, even if it is killed."""
+"""File locks of the operating system. A lock ends with the process that holds it, even if that is killed."""
 
 import errno
 import os
@@ -19,23 +19,19 @@ _warned = False
 
 
 def check_system() -> None:
-    """Check that minlm runs on this operating system.
-
-    Raises:
-        MinlmError: it is native Windows.
-    """
+    """Raise `MinlmError` on native Windows, where minlm does not run."""
     if fcntl is None:
         raise MinlmError("minlm runs on Linux, on macOS and in WSL, not on native Windows. Start it in WSL.")
 
 
 def open_locked(path: str | Path, mode: str, *, busy: str = "", wait: bool = True) -> IO[Any]:
-    """Open a file and hold its lock until the file is closed. A missing file is created with its folder.
+    """Open a file and lock it until it is closed. A missing file is created with its folder.
 
     Args:
         path: the file.
         mode: as in `open`. It must allow writing, or NFS refuses the lock.
-        busy: the message, logged once, while another process holds the lock.
-        wait: wait for that process; if False, fail with `busy`.
+        busy: what to log, or to raise, if another process holds the lock.
+        wait: wait for that process instead of raising an error.
 
     Raises:
         MinlmError: another process holds the lock, and `wait` is False.
@@ -59,7 +55,7 @@ def open_locked(path: str | Path, mode: str, *, busy: str = "", wait: bool = Tru
         except BaseException:
             file.close()
             raise
-        file.close()  # the previous holder removed or renamed this file: open the new one
+        file.close()  # the previous holder removed or renamed it: open the new one
 
 
 def _lock(file: IO[Any], operation: int) -> bool:

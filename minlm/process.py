@@ -1,10 +1,10 @@
-"""Identifies processes, and makes the jobs of a workflow end when their snakemake ends.
+"""Names for processes, and jobs of a workflow that end with their snakemake.
 
-A process ID alone does not identify a process: after the process ends, another one may get the same ID. `name` adds
-the machine and the start time, so that a file with this name in it can be traced to its writer (see `atomic`).
-The snakemake that runs the jobs is their owner. It puts its name into an environment variable; each job watches the
-owner and stops when it is gone. Without this, the jobs of a killed snakemake would run on beside those of the next.
-Standard library only: every call of `snakemake` imports this module.
+A process ID is used again after its process has ended. `name` adds the machine and the start time, so that a file with
+this name in it can be traced to its writer (see `atomic`).
+The snakemake that starts a job is the job's owner. It puts its name into an environment variable; each job watches its
+owner and stops when the owner is gone. Otherwise, the jobs of a killed snakemake would run beside those of the next.
+Every call of `snakemake` imports this module, so it uses only the standard library.
 """
 
 import functools
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from minlm.progress import log
 
-NAME = r"[0-9a-f]{8}-\d{1,9}-\d{1,20}"  # pattern of what `name` returns; without a dot, so it can be part of file names
+NAME = r"[0-9a-f]{8}-\d{1,9}-\d{1,20}"  # pattern of what `name` returns; it has no dot and can be part of a file name
 OWNER = "MINLM_OWNER"  # environment variable with the name of the snakemake that owns a job
 POLL_SECONDS = 1.0
 
@@ -29,7 +29,7 @@ def name() -> str:
 
 
 def has_ended(process: str) -> bool | None:
-    """Whether the process with this name has ended. None: it is on another machine, so its state is unknown."""
+    """Whether the process with this name has ended; None if that is unknown, because it is on another machine."""
     machine, pid, start = process.split("-")
     if machine != _machine():
         return None
@@ -40,7 +40,7 @@ def has_ended(process: str) -> bool | None:
 def _status(pid: int) -> tuple[bool, int]:
     """Whether a process is running, and its start time in clock ticks since boot (0 on systems other than Linux)."""
     try:
-        # After the program's name in parentheses come the state and 18 other fields, then the start time.
+        # The program's name in parentheses is followed by the state, 18 other fields and the start time.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return fields[0] not in (b"Z", b"X"), int(fields[19])
     except (OSError, IndexError):
@@ -56,7 +56,7 @@ def _status(pid: int) -> tuple[bool, int]:
 
 @functools.cache
 def _machine() -> str:
-    """Identifies this machine, or this container: the scope in which process IDs are unique."""
+    """A hash for this machine or container, in which process IDs are unique."""
     try:
         pids = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -70,15 +70,12 @@ def become_owner() -> None:
 
 
 def in_workflow() -> bool:
-    """Whether this process is a job of a workflow, not a program started by hand."""
+    """Whether this process is a job of a workflow rather than a program started by hand."""
     return OWNER in os.environ
 
 
 def end_with_owner() -> None:
-    """From now on, send SIGTERM to this process when the snakemake or torchrun that started it is gone.
-
-    A program started by hand is not affected.
-    """
+    """Send SIGTERM to this process as soon as the snakemake or torchrun that started it is gone, if there is one."""
     if in_workflow() or "TORCHELASTIC_RUN_ID" in os.environ:
         threading.Thread(target=_watch, args=(os.environ.get(OWNER), os.getppid()), daemon=True).start()
 

@@ -1,7 +1,7 @@
 """Messages and progress of long work: a bar at a terminal, otherwise a plain line every few seconds.
 
-All messages go through the logger `minlm`. `configure()` sends them to the console and, on request, to a log file.
-The console is stderr. In a job of the workflow, stderr goes to the job's log file, so the console is stdin there (see
+All messages go through the logger `minlm`, which `configure` connects to the console and, on request, to a log file.
+The console is stderr. In a job of the workflow, stderr goes to the job's log file, and the console is stdin (see
 `JOB_FUNCTION` in minlm/pipeline/rules.py).
 """
 
@@ -22,9 +22,9 @@ _console: IO[str] | None = None  # None: stderr
 
 
 def configure(log_file: str | Path | None = None) -> None:
-    """Send messages to the console and, if given, to `log_file`. Creates its folder and replaces an existing log.
+    """Send messages to the console and, if given, to `log_file`, which replaces an existing one.
 
-    Of the processes of one `torchrun` or `srun`, only the first reports more than errors.
+    Of the processes of one `torchrun` or `srun`, only the first logs more than errors.
     """
     global _console
     for handler in list(log.handlers):
@@ -37,7 +37,7 @@ def configure(log_file: str | Path | None = None) -> None:
     _console = os.fdopen(0, "w", buffering=1, errors="backslashreplace", closefd=False) if in_job else None
     terminal = _Terminal(console())
     terminal.setFormatter(logging.Formatter("%(message)s"))
-    if terminal.has_bars:  # the bars show progress, so the lines about it go to the log file only
+    if terminal.has_bars:  # they show the progress, so its lines go only to the log file
         terminal.addFilter(lambda record: not getattr(record, "is_progress", False))
     log.addHandler(terminal)
     if log_file is not None:
@@ -55,7 +55,7 @@ def console() -> IO[str]:
 
 
 def _tqdm() -> Any:
-    """The class tqdm. Its import takes 0.05 s, so it waits until a bar is shown."""
+    """The class tqdm, imported only when it is needed: the import takes 0.05 s."""
     from tqdm import tqdm
 
     return tqdm
@@ -101,7 +101,7 @@ class Progress:
             self.bar.total = total
 
     def update(self, amount: int, note: str = "") -> None:
-        """Report that `amount` more is done. `note`, for example the loss, is shown after the progress."""
+        """Report that `amount` more is done. A `note`, such as the loss, is shown after the progress."""
         self.done += amount
         if self.bar is not None:
             if note:

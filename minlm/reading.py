@@ -1,6 +1,6 @@
 """Reading files that may be damaged or foreign: every error of a parser becomes one clear MinlmError.
 
-No function here allocates more than a small multiple of the file's size.
+No function here needs more memory than a small multiple of the file's size.
 """
 
 import csv
@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from minlm.errors import DamagedFileError, MinlmError
 
-# The exceptions that parsers raise for unexpected bytes. RuntimeError includes NotImplementedError and RecursionError;
-# ValueError includes the errors of Unicode, JSON and pandas.
+# What parsers raise for unexpected bytes. RuntimeError includes NotImplementedError and RecursionError; ValueError
+# includes the errors of Unicode, JSON and pandas.
 UNREADABLE = (
     ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, SyntaxError, TypeError, ValueError,
     csv.Error, pickle.PickleError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
@@ -40,7 +40,7 @@ def reading(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
     Args:
         path: the file.
         kind: what the file should be, for example "a vocabulary".
-        remedy: a sentence that says what to do.
+        remedy: a sentence that says what to do if it is not.
 
     Raises:
         DamagedFileError: the file is damaged or of another kind.
@@ -52,7 +52,7 @@ def reading(path: str | Path, kind: str, remedy: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MinlmError(f"{path}: there is no such file. {remedy}") from error
     except (OSError, *UNREADABLE) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two: invalid offsets
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # these two mean invalid offsets
             raise
         if "allocate memory" in str(error):  # a RuntimeError of torch; the file may be valid
             raise
@@ -99,9 +99,9 @@ def _refuse_constant(name: str) -> None:
 
 
 def open_stored_zip(handle: IO[bytes]) -> zipfile.ZipFile:
-    """Open an uncompressed zip archive, as numpy and torch write them, and check all sizes and checksums.
+    """Open an uncompressed zip archive, as numpy and torch write it, and check its sizes and checksums.
 
-    Its entries together are no larger than the file.
+    All entries together are not larger than the file.
 
     Raises:
         One of UNREADABLE, or OSError: the archive is damaged or of another kind.
@@ -121,12 +121,12 @@ def open_stored_zip(handle: IO[bytes]) -> zipfile.ZipFile:
 
 
 def check_array(file: IO[bytes], size: int) -> None:
-    """Check that the header of a `.npy` file matches its `size` in bytes. Leaves the file at its start.
+    """Check that the header of a `.npy` file matches its `size` in bytes, and return to the start of the file.
 
     Raises:
         One of UNREADABLE: it does not match, or is damaged.
     """
-    from numpy.lib import format as npy  # imported late: the Snakefile uses this module and must start quickly
+    from numpy.lib import format as npy  # late: the Snakefile imports this module and must start quickly
 
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(file)

@@ -57,13 +57,13 @@ for turn in range(60):
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_many_processes_write_the_same_path(tmp_path, kind):
-    """Nobody fails, a reader sees whole files, and nothing is left beside the last one."""
+    """No writer fails, a reader sees complete files, and only the last file stays."""
     path = tmp_path / "a"
     command = [sys.executable, "-c", WRITER, kind, str(path)]
     writers = [subprocess.Popen([*command, str(number)]) for number in range(3)]
     seen = set()
     while any(writer.poll() is None for writer in writers):
-        with suppress(FileNotFoundError, NotADirectoryError):  # a folder is away for an instant
+        with suppress(FileNotFoundError, NotADirectoryError):  # for an instant, there is no folder
             lines = (path if kind == "file" else path / "text").read_text().splitlines()
             assert lines == lines[:1] * 2000
             seen.add(lines[0])
@@ -83,7 +83,7 @@ with (atomic_write(sys.argv[1]) if sys.argv[2] == "file" else atomic_folder(sys.
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_leftovers_go_when_their_process_has_ended_and_not_before(tmp_path, kind):
+def test_leftovers_are_removed_after_their_process_has_ended(tmp_path, kind):
     names = {kind: tmp_path / kind / "a", "of another name": tmp_path / kind / "a.b"}
     holders = []
     for path in names.values():
@@ -99,7 +99,7 @@ def test_leftovers_go_when_their_process_has_ended_and_not_before(tmp_path, kind
 
     assert write() == [0, 3, 4]  # a, .a.PROCESS.tmp, .a.b.PROCESS.tmp
     holders[0].kill()
-    if sys.platform == "linux":  # not waited for: it is a zombie, and writes no more
+    if sys.platform == "linux":  # it is a zombie and writes no more
         os.waitid(os.P_PID, holders[0].pid, os.WEXITED | os.WNOWAIT)
     else:
         holders[0].wait()
@@ -110,7 +110,7 @@ def test_leftovers_go_when_their_process_has_ended_and_not_before(tmp_path, kind
 
 
 @pytest.mark.parametrize("process", ["01234567-42-4242-0", "4242"])  # of another machine, of an earlier minlm
-def test_leftovers_of_who_knows_whom_go_after_a_day(tmp_path, process):
+def test_leftovers_of_unknown_processes_are_removed_after_a_day(tmp_path, process):
     left, young = (tmp_path / f".{name}.{process}.tmp" for name in ("a.txt", "b.txt"))
     for path in (left, young, tmp_path / f".a.txt.b.txt.{process}.tmp"):
         path.write_text("half")
@@ -121,13 +121,13 @@ def test_leftovers_of_who_knows_whom_go_after_a_day(tmp_path, process):
     assert set(os.listdir(tmp_path)) == {"a.txt", "b.txt", young.name, f".a.txt.b.txt.{process}.tmp"}
 
 
-def test_a_process_is_known_by_more_than_its_number():
+def test_a_process_is_identified_by_more_than_its_number():
     machine, pid, start = process.name().split("-")
     assert int(pid) == os.getpid()
     assert process.has_ended(process.name()) is False
     assert process.has_ended("01234567-1-1") is None
     if sys.platform == "linux":
-        assert process.has_ended(f"{machine}-{pid}-{int(start) + 1}") is True  # the number went to another one
+        assert process.has_ended(f"{machine}-{pid}-{int(start) + 1}") is True  # another process has the same number
     child = subprocess.Popen([sys.executable, "-c", "from minlm import process; print(process.name())"], stdout=-1)
     ended = child.communicate()[0].decode().strip()
     assert re.fullmatch(process.NAME, ended)

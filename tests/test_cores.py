@@ -1,4 +1,4 @@
-"""The cores and the memory of this process, with made-up cgroup files and with real affinities."""
+"""The cores and the memory of this process, with cgroup files of the test and with real affinities."""
 
 import os
 import subprocess
@@ -81,7 +81,7 @@ def test_without_cgroups_and_affinities(machine, monkeypatch, tmp_path):
     assert available_cores() == 1
 
 
-def test_this_is_said_once(machine, monkeypatch):
+def test_a_reduction_is_logged_once(machine, monkeypatch):
     machine("0::/\n", {"cpu.max": "200000 100000\n"})
     said: list[str] = []
     monkeypatch.setattr(cores, "_reported", set())

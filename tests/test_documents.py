@@ -11,7 +11,7 @@ TEXT = st.text(st.sampled_from("ab é\u4e2d\n<|>"), max_size=60)
 
 
 @given(TEXT, st.integers(1, 20))
-def test_blocks_are_the_file_and_cut_no_character(text, size):
+def test_blocks_are_the_file_and_split_no_character(text, size):
     data = text.encode()
     blocks = list(read_blocks(io.BytesIO(data), "x", size))
     assert b"".join(block for _, block in blocks) == data
@@ -22,7 +22,7 @@ def test_blocks_are_the_file_and_cut_no_character(text, size):
 
 
 @given(st.lists(TEXT, min_size=1), st.integers(1, 20))
-def test_texts_are_what_split_gives(texts, size):
+def test_texts_are_those_of_split(texts, size):
     joined = SEPARATOR.join(text.replace("<", "") for text in texts)
     file = io.BytesIO(joined.encode())
     read = file.read

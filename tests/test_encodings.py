@@ -40,7 +40,7 @@ def readers(folder):
 
 
 def converted(data, message):
-    """What the command that an error names makes of the text, by Python's codecs."""
+    """The result of the command that an error names, by Python's codecs."""
     (name,) = re.findall(r"iconv -f (\S+) -t UTF-8 old.txt > new.txt", message)
     return data.decode(name)
 
@@ -84,14 +84,14 @@ def test_a_few_broken_characters_among_good_ones(tmp_path, bad):
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_no_text_without_zero_bytes_is_taken_for_another(text):
+def test_utf8_without_zero_bytes_is_recognized(text):
     data = text.encode()
     assert not wide_encoding(data, is_utf8=True)
     assert not wide_encoding(data)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "one record\0another one\0" * 50, "\0" * 5000, "text\0" * 3, "\0text" * 500])
-def test_a_text_with_zero_bytes_stays_one(text):
+def test_utf8_with_zero_bytes_is_recognized(text):
     assert not wide_encoding(text.encode()[:4096], is_utf8=True)
 
 
@@ -101,5 +101,5 @@ def test_a_book_in_utf16(text, encoding):
 
 
 @pytest.mark.parametrize("charset", ["idna", "undefined", "hex", "zlib", "rot13", "a\0b", "", "punycode"])
-def test_a_charset_that_is_none(charset):
+def test_an_unknown_charset(charset):
     assert decode(b"caf\xe9", charset)[0]

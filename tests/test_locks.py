@@ -1,4 +1,4 @@
-"""Locks of files: waited for or refused, on file systems without them, and on systems without them."""
+"""File locks: waiting, refusing, and systems or file systems without locks."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ exec(sys.argv[2])
 
 
 def hold(path, at_the_end=""):
-    """A process that holds the lock until it is sent a line."""
+    """A process that holds the lock until it receives a line."""
     command = [sys.executable, "-c", HOLDER, str(path), at_the_end]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "locked\n"
@@ -42,14 +42,14 @@ def let_go(holder):
     "at_the_end",
     ["", "import os; os.remove(sys.argv[1])", "import os; os.rename(sys.argv[1], sys.argv[1] + '.done')"],
 )
-def test_waits_for_the_holder_and_then_has_the_file_of_that_name(tmp_path, caplog, at_the_end):
+def test_waits_for_the_holder_and_then_locks_the_file_of_that_name(tmp_path, caplog, at_the_end):
     path = tmp_path / "folder" / "lock"
     holder = hold(path, at_the_end)
     with pytest.raises(MinlmError, match="it is taken"):
         open_locked(path, "a", busy="it is taken", wait=False)
 
     class LetGo:
-        """Its text is asked for when the lock was found taken."""
+        """Its text is read once the lock is known to be taken."""
 
         def __str__(self):
             let_go(holder)
@@ -61,7 +61,7 @@ def test_waits_for_the_holder_and_then_has_the_file_of_that_name(tmp_path, caplo
     assert holder.wait() == 0
 
 
-def test_a_killed_holder_keeps_nothing_nor_do_its_children(tmp_path):
+def test_neither_a_killed_holder_nor_its_children_keep_the_lock(tmp_path):
     child = f"import subprocess; subprocess.Popen([{sys.executable!r}, '-c', 'import time; print(); time.sleep(60)'])"
     holder = hold(tmp_path / "lock", f"{child}; sys.stdin.read()")
     let_go(holder)
@@ -72,7 +72,7 @@ def test_a_killed_holder_keeps_nothing_nor_do_its_children(tmp_path):
 
 
 @pytest.mark.parametrize("number", sorted(set(locks.NO_LOCKS)))
-def test_a_file_system_without_locks_is_warned_of_once(tmp_path, monkeypatch, caplog, number):
+def test_a_file_system_without_locks_causes_one_warning(tmp_path, monkeypatch, caplog, number):
     def fail(file, how):
         raise OSError(number, os.strerror(number))
 

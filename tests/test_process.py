@@ -21,7 +21,7 @@ def work(arguments):
 cli.run(cli.make_parser("work", "", ""), work, [])
 """
 
-# starts the work with a parent, or as an orphan at once; says which process it is; lives on until it is killed
+# starts the work, prints its process ID, and runs until it is killed
 PARENT = """
 import os, subprocess, sys, time
 from minlm import process
@@ -48,7 +48,7 @@ def start(kind, seconds, **variables):
 def test_a_job_ends_with_the_snakemake_that_was_killed():
     parent, child = start("owner", 60)
     parent.kill()
-    _, errors = parent.communicate(timeout=20)  # ends when the child, too, has closed it
+    _, errors = parent.communicate(timeout=20)  # ends when the child has closed it, too
     assert errors == "the process that started this one has ended: stopping\n"
     end = time.monotonic() + 20
     while process._status(child)[0]:
@@ -75,7 +75,7 @@ def test_a_grandchild_ends_with_the_owner():
     assert "stopping" in parent_errors
 
 
-def test_what_was_started_by_hand_lives_on():
+def test_a_program_started_by_hand_runs_on():
     parent, _ = start("hand", 1)
     parent.kill()
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Progress: lines where there is no terminal, a bar where there is one, and one-line errors."""
+"""Progress as lines without a terminal and as a bar at one, and one-line errors."""
 
 import os
 import pty
@@ -58,7 +58,7 @@ def test_a_bar_at_a_terminal_and_lines_in_the_log(tmp_path):
     assert b"reading a.txt:" in shown
     assert b"5.00M" in shown
     assert b"\r" in shown
-    assert b"left" not in shown  # the plain lines go to the log only
+    assert b"left" not in shown  # the lines go only to the log
     assert "5 of 5 MB" in (tmp_path / "logs/x.log").read_text()
 
 
