@@ -1,7 +1,7 @@
 """Names for processes, and jobs of a workflow that end with their snakemake.
 
-A process ID is used again after its process has ended. `name` adds the machine and the start time, so that a file with
-this name in it can be traced to its writer (see `atomic`).
+Process IDs are reused, so `name` adds the machine and the start time. A file with this name in it can be traced to its
+writer (see `atomic`).
 The snakemake that starts a job is the job's owner. It puts its name into an environment variable; each job watches its
 owner and stops when the owner is gone. Otherwise, the jobs of a killed snakemake would run beside those of the next.
 Every call of `snakemake` imports this module, so it uses only the standard library.
