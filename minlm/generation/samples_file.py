@@ -110,6 +110,18 @@ def make_request(tokenizer: BPETokenizer, prompt: str, setting: Setting, seed: i
     return Request(prompt_ids, setting.temperature, setting.top_p, seed, setting.top_k)
 
 
+def describe_cut(model: TransformerLM, tokenizer: BPETokenizer, prompt: str) -> str:
+    """A sentence about a prompt that is longer than the context, so that the model reads only its end; else ""."""
+    length, context_length = len(prompt_ids(tokenizer, prompt)), model.config["context_length"]
+    if length <= context_length:
+        return ""
+    beginning = " ".join(prompt[:30].split())
+    return (
+        f'The prompt "{beginning}…" has {length:,} tokens. The model reads only the last {context_length:,} of them, '
+        "its context."
+    )
+
+
 def random_seed() -> int:
     """A random seed that is short enough to type."""
     return secrets.randbelow(10**6)

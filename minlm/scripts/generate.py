@@ -5,7 +5,6 @@ import argparse
 import sys
 import time
 
-from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.scripts import cli
 from minlm.scripts.model_options import add_model_options, load_model
@@ -27,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--top_p", type=float, metavar="P", help="Draw from the most probable tokens that reach P (default: all)"
     )
     parser.add_argument("--top_k", type=int, metavar="K", help="Draw from the K most probable tokens (default: all)")
-    parser.add_argument("--num_samples", type=int, default=1, metavar="N", help="Number of texts")
+    parser.add_argument("--num_samples", type=cli.whole(1, 10**6), default=1, metavar="N", help="Number of texts")
     cli.add_device(parser)
     cli.add_setting(
         parser, "sampling.seed", default=None,
@@ -38,15 +37,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
-    from minlm.generation.samples_file import Setting, generate_samples, random_seed
+    from minlm.generation.samples_file import Setting, describe_cut, generate_samples, random_seed
     from minlm.generation.stream_text import stream_text, write_stream
 
-    if arguments.num_samples < 1:
-        raise MinlmError(f"--num_samples must be at least 1, not {arguments.num_samples}.")
     model, tokenizer, _ = load_model(arguments)
     prompt, max_tokens = arguments.prompt, arguments.max_tokens
     setting = Setting(arguments.temperature, arguments.top_p, arguments.top_k)
     seed = random_seed() if arguments.seed is None else arguments.seed
+    if cut := describe_cut(model, tokenizer, prompt):
+        log.info(cut)
     start = time.perf_counter()
     if sys.stdout.isatty():  # a person reads along
         count = 0
@@ -60,7 +59,8 @@ def main(arguments: argparse.Namespace) -> None:
         samples = generate_samples(model, tokenizer, prompts, [setting], max_tokens, seed)
         print("\n\n".join(sample.text for sample in samples))
         count = sum(sample.new_tokens for sample in samples)
-    log.info(f"{count} tokens in {time.perf_counter() - start:.2f} s; --seed {seed} writes the same again")
+    again = f"; --seed {seed} writes the same again" if setting.temperature > 0 else ""
+    log.info(f"{count} tokens in {time.perf_counter() - start:.2f} s{again}")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
-    from minlm.generation.samples_file import Setting, generate_samples, write_samples
+    from minlm.generation.samples_file import Setting, describe_cut, generate_samples, write_samples
 
     settings = [Setting.parse(text) for text in arguments.settings]
     model, tokenizer, info = load_model(arguments)
+    for cut in (describe_cut(model, tokenizer, prompt) for prompt in arguments.prompts):
+        if cut:
+            log.info(cut)
     start = time.perf_counter()
     samples = generate_samples(model, tokenizer, arguments.prompts, settings, arguments.max_new_tokens, arguments.seed)
     write_samples(arguments.output, samples, title=f"Samples of the model after {info['iteration']:,} training steps")

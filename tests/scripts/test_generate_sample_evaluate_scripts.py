@@ -134,7 +134,29 @@ def test_generate_without_a_seed_names_one(trained, capfd):
 def test_generate_with_a_prompt_longer_than_the_context(trained, capfd):
     prompt = "the end of the text " * 20
     generate.main([*trained.flags, "--prompt", prompt, "--max_tokens", "3"])
-    assert capfd.readouterr().out.startswith(prompt)
+    output, errors = capfd.readouterr()
+    assert output.startswith(prompt)
+    length = len(trained.tokenizer.encode(prompt))
+    cut = f'The prompt "the end of the text the end of…" has {length} tokens. The model reads only the last 16 of them'
+    assert cut in errors
+    settings = ["--settings", "0:none", "--max_new_tokens", "3", "--output", str(trained.folder / "long.txt")]
+    sample.main([*trained.flags, "--prompts", prompt, "the", *settings])
+    assert capfd.readouterr().err.count("The model reads only the last 16 of them") == 1
+
+
+def test_at_temperature_0_no_seed_is_named(trained, capfd):
+    generate.main([*trained.flags, "--temperature", "0", "--max_tokens", "3"])
+    assert "seed" not in capfd.readouterr().err
+
+
+def test_zero_tokens_and_zero_samples_are_refused_alike(trained, capfd):
+    messages = []
+    for flag in ("--max_tokens", "--num_samples"):
+        with pytest.raises(SystemExit, match="2"):
+            generate.main([*trained.flags, flag, "0"])
+        messages.append(capfd.readouterr().err.replace(flag, "FLAG"))
+    assert messages[0] == messages[1]
+    assert "argument FLAG: must be a whole number" in messages[0]
 
 
 def test_sample_writes_the_same_file_again(trained, tmp_path, capfd):
@@ -214,7 +236,6 @@ def test_bad_models_and_tokenizers(trained, tmp_path, monkeypatch, capfd, progra
         (["--temperature", "-1"], "temperature must be 0 (greedy) or more"),
         (["--top_p", "2"], "top_p must be above 0"),
         (["--top_k", "0"], "top_k must be at least 1"),
-        (["--num_samples", "0"], "at least 1"),
         (["--prompt", "\udcff"], "surrogate"),
     ],
 )

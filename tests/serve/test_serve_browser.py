@@ -125,9 +125,21 @@ def test_tokens_appear_one_by_one_until_it_is_stopped(page, script):
     script.open()
     press(page, "Write")  # the queue is empty
     wait_for_status(page, "The model ended the text: 7 tokens in 1.3 s, seed 123.")
-    page.get_by_text("The prompt has 20 tokens. The model sees only the last 16 of them.").wait_for()
+    page.get_by_text("The prompt has 20 tokens. The model reads only the last 16 of them, its context.").wait_for()
     press(page, "Keep this seed")
     assert page.get_by_label("Seed").input_value() == "123"
+
+
+def test_at_temperature_0_no_seed_is_offered(page, script):
+    script.open()
+    page.get_by_label("Temperature").fill("0")
+    press(page, "Write")
+    wait_for_status(page, "The model ended the text: 7 tokens in 1.3 s.")
+    assert page.get_by_role("button", name="Keep this seed").is_hidden()
+    page.get_by_label("Temperature").fill("0.5")
+    press(page, "Write")
+    wait_for_status(page, "seed 123")
+    assert page.get_by_role("button", name="Keep this seed").is_visible()
 
 
 def test_probabilities_by_mouse_and_keyboard(page, script):

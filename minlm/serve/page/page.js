@@ -28,6 +28,8 @@ async function write() {
   running = new AbortController();
   clear();
   setBusy(true);
+  const temperature = Number(form.temperature.value);
+  text.classList.toggle("greedy", temperature === 0); // no random numbers, so no seed
   try {
     const response = await fetch("/write", {
       method: "POST",
@@ -35,7 +37,7 @@ async function write() {
       signal: running.signal,
       body: JSON.stringify({
         prompt: form.prompt.value,
-        temperature: Number(form.temperature.value),
+        temperature,
         top_p: Number(form.top_p.value),
         max_tokens: Number(form.max_tokens.value),
         seed: form.seed.value === "" ? undefined : Number(form.seed.value), // left out, it is random
@@ -77,9 +79,10 @@ const handle = {
     showStatus("Writing …");
     text.dataset.seed = seed;
     text.append(element("span", "prompt-text", form.prompt.value));
-    for (const id of ["text", "legend", "keep-seed"]) find(id).hidden = false;
-    const seen = `The model sees only the last ${context_length} of them.`;
-    find("hint").textContent = `The prompt has ${prompt_tokens} tokens. ${seen}`;
+    for (const id of ["text", "legend"]) find(id).hidden = false;
+    find("keep-seed").hidden = isGreedy();
+    const read = `The model reads only the last ${context_length} of them, its context.`;
+    find("hint").textContent = `The prompt has ${prompt_tokens} tokens. ${read}`;
     find("hint").hidden = prompt_tokens <= context_length;
     text.scrollIntoView({ block: "nearest" });
   },
@@ -91,10 +94,13 @@ const handle = {
   rest(rest) { addSpan(rest.text); },
   end({ tokens, seconds, ended }) {
     const reason = ended ? "The model ended the text" : "The text reached its length";
-    showStatus(`${reason}: ${plural(tokens, "token")} in ${seconds.toFixed(1)} s, seed ${text.dataset.seed}.`);
+    const seed = isGreedy() ? "" : `, seed ${text.dataset.seed}`;
+    showStatus(`${reason}: ${plural(tokens, "token")} in ${seconds.toFixed(1)} s${seed}.`);
   },
   error({ message }) { throw new Error(message); },
 };
+
+function isGreedy() { return text.classList.contains("greedy"); }
 
 function addSpan(characters) {
   const sawEnd = hiddenBelow() < 50; // do not scroll away from a reader who has scrolled up
