@@ -14,7 +14,7 @@ from minlm.reports.figures import save_figure, style_axes
 from minlm.training.metrics import Row
 
 NONNEGATIVE = ("iter", "elapsed_s", "tokens_seen", "tokens_per_s")
-REQUIRED = (*NONNEGATIVE, "train_loss", "val_loss")  # a loss may be NaN
+REQUIRED = (*NONNEGATIVE, "train_loss", "val_loss")  # a validation loss may be missing
 TRAIN, VALID, SPEED = "#8aa4c8", "#c44e52", "#4c72b0"  # they differ in lightness too
 
 
@@ -60,7 +60,10 @@ def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
         marker=".",
         label="training (mean since the last point)",
     )
-    axes.plot(table[x], table["val_loss"], color=VALID, marker="o", markersize=4, label="validation (whole set)")
+    validated = table[table["val_loss"].notna()]
+    axes.plot(
+        validated[x], validated["val_loss"], color=VALID, marker="o", markersize=4, label="validation (whole set)"
+    )
     last = table.iloc[-1]
     axes.annotate(
         f"{last['val_loss']:.3f}", (last[x], last["val_loss"]), (6, 0), textcoords="offset points",
@@ -74,6 +77,7 @@ def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
 
 
 def _speed(axes: Axes, table: pd.DataFrame) -> None:
+    table = table[table["val_loss"].notna()]  # the early rows last a few steps, too few to tell a speed
     axes.plot(table["iter"], table["tokens_per_s"], color=SPEED, marker="o", markersize=4)
     axes.set_ylim(0, table["tokens_per_s"].max() * 1.15)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run_flags(group: Any) -> None:
     group.add_argument("--checkpoint_path", default="model.pt", metavar="FILE", help="Model to write")
-    group.add_argument("--log_csv", metavar="FILE", help="Write the metrics of each validation to this file")
+    group.add_argument("--log_csv", metavar="FILE", help="Write the metrics to this file, a row for each validation")
     group.add_argument("--plot_dir", metavar="DIR", help="Draw the training curves into this folder")
     group.add_argument(
         "--state_dir", metavar="DIR", help="Folder for the unfinished run only (default: beside the model)"

@@ -1,4 +1,4 @@
-"""metrics.csv: one row for each validation."""
+"""metrics.csv: a row for each validation, and before the first one a row without validation at step 1, 2, 4, 8, …"""
 
 import csv
 import time

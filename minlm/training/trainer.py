@@ -245,13 +245,43 @@ class Trainer:
         """Whether a row of metrics is due at this step and not there yet."""
         if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
             return False
+        return self.validation_is_due() or self.is_early()
+
+    def validation_is_due(self) -> bool:
+        """Whether the row of this step has a validation loss."""
         return self.step % self.settings.eval_interval == 0 or self.step == self.steps
 
+    def is_early(self) -> bool:
+        """Whether this is step 1, 2, 4, 8, … before the first validation: most of the loss is lost there."""
+        return self.step < self.settings.eval_interval and self.step.bit_count() == 1
+
     def add_row(self, signals: StopSignals) -> None:
-        """Validate and add a row to the metrics; a signal breaks off the validation."""
+        """Add a row to the metrics, with a validation if it is due."""
         self.read_losses()
-        train_loss = self.loss_sum / self.steps_since_row()
-        tokens_per_second = self.tokens_per_second()
+        row: Row = {
+            "timestamp": now(),
+            "iter": self.step,
+            "lr": self.learning_rate(self.step - 1),
+            "train_loss": self.loss_sum / self.steps_since_row(),
+            "val_loss": None,
+            "elapsed_s": 0.0,
+            "tokens_seen": self.step * self.settings.batch_size * self.context_length,
+            "tokens_per_s": round(self.tokens_per_second()),
+            "grad_norm": self.grad_norm,
+            "val_bits_per_byte": None,
+        }
+        if self.validation_is_due():
+            row |= self.validate(signals)
+        row["elapsed_s"] = round(self.elapsed(), 2)
+        self.rows.append(row)
+        self.on_row(row)
+        if self.validation_is_due():
+            self.report_row(row)
+        self.loss_sum = 0.0
+        self.row_started = time.perf_counter()
+
+    def validate(self, signals: StopSignals) -> Row:
+        """The columns of the metrics that come from a validation; a signal breaks it off."""
         # No process may leave a validation that several share.
         with signals.raising() if self.processes.count == 1 else nullcontext():
             val_loss = validation_loss(
@@ -263,29 +293,17 @@ class Trainer:
         bits_per_byte = None
         if self.valid_bytes:
             bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
-        self.rows.append(
-            {
-                "timestamp": now(),
-                "iter": self.step,
-                "lr": self.learning_rate(self.step - 1),
-                "train_loss": train_loss,
-                "val_loss": val_loss,
-                "elapsed_s": round(self.elapsed(), 2),
-                "tokens_seen": self.step * self.settings.batch_size * self.context_length,
-                "tokens_per_s": round(tokens_per_second),
-                "grad_norm": self.grad_norm,
-                "val_bits_per_byte": bits_per_byte,
-            }
-        )
+        return {"val_loss": val_loss, "val_bits_per_byte": bits_per_byte}
+
+    def report_row(self, row: Row) -> None:
+        """Write the metrics so far and a line about a row with a validation."""
         if self.state is not None:
             write_metrics(self.state.metrics, self.rows)
-        self.on_row(self.rows[-1])
+        bits_per_byte = row["val_bits_per_byte"]
         log.info(
-            f"step {self.step:,}: train loss {train_loss:.3f}, validation loss {val_loss:.3f}"
+            f"step {self.step:,}: train loss {row['train_loss']:.3f}, validation loss {row['val_loss']:.3f}"
             + ("" if bits_per_byte is None else f" ({bits_per_byte:.3f} bits/byte)")
         )
-        self.loss_sum = 0.0
-        self.row_started = time.perf_counter()
 
     def save(self) -> None:
         """Start to save the state, unless the run has diverged."""

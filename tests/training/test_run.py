@@ -1,6 +1,7 @@
 """The training loop: it learns, as a textbook loop does, and says what is wrong."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ from minlm.transformer.data import batch_at
 
 def test_it_learns_and_the_rows_say_what_happened(folder):
     rows = run(folder, tokenizer=TOKENIZER)
-    assert [row["iter"] for row in rows] == [15, 30, 40]
-    assert [row["tokens_seen"] for row in rows] == [15 * 32, 30 * 32, 40 * 32]
+    assert [row["iter"] for row in rows] == [1, 2, 4, 8, 15, 30, 40]
+    assert [row["iter"] for row in rows if row["val_loss"] is not None] == [15, 30, 40]
+    assert [row["tokens_seen"] for row in rows] == [row["iter"] * 32 for row in rows]
     assert rows[-1]["val_loss"] < 1.5 < math.log(16) < rows[0]["train_loss"] + 1
     model, info = load_model(folder / "model.pt")
     assert info["iteration"] == 40
@@ -35,19 +37,24 @@ def test_it_learns_and_the_rows_say_what_happened(folder):
 
 
 def test_the_loop_is_the_textbook_loop(folder):
-    """The same weights as a plain loop with torch's own clipping around the library's parts."""
-    run(folder)
+    """The same weights and losses as a plain loop with torch's own clipping around the library's parts."""
+    rows = run(folder)
     torch.manual_seed(0)
     model = TransformerLM(**MODEL)
     optimizer = AdamW(model.parameters(), betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     tokens = open_tokens(folder / "train.npy", 16, 8)
+    losses = []
     for step in range(40):
         optimizer.param_groups[0]["lr"] = get_lr_cosine_schedule(step, 1e-2, 1e-3, 4, 40)
         inputs, targets = batch_at(tokens, 4, 8, "cpu", 0, step)
         optimizer.zero_grad()
-        cross_entropy_loss(model(inputs), targets).backward()
+        losses.append(cross_entropy_loss(model(inputs), targets))
+        losses[-1].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+    steps = [0, *(row["iter"] for row in rows)]
+    means = [torch.stack(losses[first:last]).mean().item() for first, last in pairwise(steps)]
+    assert [row["train_loss"] for row in rows] == pytest.approx(means, rel=1e-4)
     for name, tensor in load_model(folder / "model.pt")[0].state_dict().items():
         torch.testing.assert_close(tensor, model.state_dict()[name], rtol=1e-4, atol=1e-5)
 
