@@ -203,7 +203,7 @@ The configuration comes from three places; later ones win:
 3. The command line. `--configfile FILE` adds the values of a file (`workflow/presets/` has some). Sections are merged
    key by key, lists are replaced. `--config` sets single values, written as YAML, one section after another:
 
-   ```
+   ```sh
    snakemake --cores 2 results/samples.txt --config 'model={d_model: 256, num_heads: 8}' 'training={lr_max: 1e-3}'
    ```
 

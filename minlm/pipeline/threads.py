@@ -41,8 +41,8 @@ def shared_threads(workflow: Any, runs: Mapping[str, Config], rule: str) -> Call
     memory = max(map(training_memory, runs.values()))
 
     def threads(wildcards: Any) -> int:
-        if not (on_cpu and workflow.local_exec):
-            return MOST_THREADS
+        if not (on_cpu and workflow.local_exec) or workflow.global_resources["_cores"].value is None:
+            return MOST_THREADS  # without cores, as for --report, nothing runs
         jobs = sum(job.rule.name == rule for job in workflow.dag.needrun_jobs())
         return min(MOST_THREADS, share_cores(workflow.cores, jobs, memory))
 

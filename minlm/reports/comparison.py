@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from minlm.atomic import atomic_write
 from minlm.generation.samples_file import Sample, read_samples
-from minlm.reports.figures import save_figure, style_axes
+from minlm.reports.figures import png, style_axes
 from minlm.reports.pages import write_page
 from minlm.reports.plots import read_metrics
 from minlm.training.evaluation import read_evaluation
@@ -24,8 +26,6 @@ COLUMNS = (
     "tokens_per_s", "settings",
 )  # fmt: skip
 FORMATS: dict[str, Callable[[Any], str]] = {  # of the page; the other columns are whole numbers
-    "run": str,
-    "settings": str,
     "bits_per_byte": "{:.4f}".format,
     "nats_per_token": "{:.4f}".format,
     "perplexity": "{:.1f}".format,
@@ -74,7 +74,7 @@ def read_run(folder: str | Path, settings: str = "") -> Run:
         "tokens_seen": int(last["tokens_seen"]),
         "steps": int(last["iter"]),
         "seconds": float(last["elapsed_s"]),
-        "tokens_per_s": float(metrics["tokens_per_s"].median()),
+        "tokens_per_s": float(metrics["tokens_per_s"][metrics["val_loss"].notna()].median()),
         "settings": settings,
     }
     samples = read_samples(folder / "samples.txt")
@@ -89,10 +89,12 @@ def write_table(path: str | Path, runs: Sequence[Run]) -> None:
         writer.writerows(run.row for run in runs)
 
 
-def draw(path: str | Path, runs: Sequence[Run]) -> None:
-    """Draw validation bits per byte against parameters, tokens and time, as a PNG."""
-    height = 4.0 + 0.22 * ((len(runs) + 2) // 3)
-    figure, (size, tokens, time) = plt.subplots(1, 3, figsize=(12, height), sharey=True, layout="constrained")
+def draw(runs: Sequence[Run], narrow: bool = False) -> Figure:
+    """Draw validation bits per byte against parameters, tokens and time, side by side or, if `narrow`, stacked."""
+    columns = 1 if narrow else 3
+    legend_height = 0.22 * math.ceil(len(runs) / columns)
+    shape = {"figsize": (4.4, 9 + legend_height)} if narrow else {"figsize": (12, 4 + legend_height)}
+    figure, (size, tokens, time) = plt.subplots(3 // columns, columns, sharey=True, layout="constrained", **shape)
     colors = plt.get_cmap("tab10" if len(runs) <= 10 else "viridis")
     for index, run in enumerate(runs):
         color = colors(index if len(runs) <= 10 else index / len(runs))
@@ -102,12 +104,14 @@ def draw(path: str | Path, runs: Sequence[Run]) -> None:
         _draw_curve(time, run, "elapsed_s", color)
     for axes, label, unit in ((size, "parameters", ""), (tokens, "tokens seen", ""), (time, "training time", "s")):
         axes.set_xlabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.xaxis.set_major_formatter(EngFormatter(unit))
         style_axes(axes)
-    size.set_ylabel("validation bits per byte")
+    for axes in (size, tokens, time)[: 3 // columns]:
+        axes.set_ylabel("validation bits per byte")
     size.margins(x=0.15)
-    figure.legend(*size.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    save_figure(figure, path)
+    figure.legend(*size.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
+    return figure
 
 
 def _draw_curve(axes: Axes, run: Run, x: str, color: Any) -> None:
@@ -117,22 +121,26 @@ def _draw_curve(axes: Axes, run: Run, x: str, color: Any) -> None:
     axes.plot(run.metrics[x].iloc[-1], run.row["bits_per_byte"], "o", color=color)
 
 
-def write_comparison_page(path: str | Path, runs: Sequence[Run], picture: str | Path) -> None:
+def write_comparison_page(path: str | Path, runs: Sequence[Run]) -> None:
     """Write the table, the figure of `draw` and the samples as one web page, the best run first."""
     ranked = sorted(runs, key=lambda run: run.row["bits_per_byte"])
-    names = ("run", "settings", *(name for name in COLUMNS if name not in ("run", "settings")))
+    names = [name for name in COLUMNS if name != "settings"]
     baseline = {name.removesuffix("_bits_per_byte"): value for name, value in ranked[0].baseline.items()}
     write_page(
         path,
         "comparison.html",
         title=f"Comparison of {len(runs)} runs",
-        header=[name.replace("_per_", " / ").replace("_", " ") for name in names],
-        rows=[[FORMATS.get(name, "{:,.0f}".format)(run.row[name]) for name in names] for run in ranked],
+        header=[name.replace("_per_", "/").replace("_", " ") for name in names],
+        rows=[[(run.name, run.row["settings"]), *_format(run.row, names[1:])] for run in ranked],
         baselines=", ".join(f"{name} {value:.3f}" for name, value in baseline.items()),
         different_texts=len({run.valid_bytes for run in runs}) > 1,
-        picture=base64.b64encode(Path(picture).read_bytes()).decode(),
+        pictures=[base64.b64encode(png(draw(runs, narrow))).decode() for narrow in (False, True)],
         samples=_group_samples(ranked),
     )
+
+
+def _format(row: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [FORMATS.get(name, "{:,.0f}".format)(row[name]) for name in names]
 
 
 def _group_samples(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:

@@ -1,5 +1,6 @@
 """What all figures share: drawn without a display, in one style, and saved with reproducible bytes."""
 
+import io
 from pathlib import Path
 
 import matplotlib
@@ -22,5 +23,12 @@ def style_axes(axes: Axes) -> None:
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure as a PNG file and close it. The same data give the same bytes."""
     with atomic_write(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=130, metadata={"Software": None})  # which would hold a version
+        file.write(png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file; closes the figure."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=130, metadata={"Software": None})  # which would hold a version
     plt.close(figure)
+    return data.getvalue()

@@ -12,6 +12,7 @@ from minlm.generation.samples_file import read_samples
 from minlm.generation.stream_text import spell_token
 from minlm.reading import reading
 from minlm.reports.pages import write_page
+from minlm.reports.summary import rank_compressors
 from minlm.tokenization import BPETokenizer
 from minlm.training.evaluation import read_evaluation
 
@@ -61,16 +62,13 @@ def write_evaluation_page(path: str | Path, evaluation_json: str | Path) -> None
         MinlmError: the evaluation is missing or damaged.
     """
     evaluation = read_evaluation(evaluation_json)
-    bits = {"this model": evaluation["bits_per_byte"]}
-    bits |= {name.removesuffix("_bits_per_byte"): value for name, value in evaluation["baseline"].items()}
-    ranked = sorted(bits.items(), key=lambda item: item[1])
     steps = f" after {evaluation['iteration']:,} steps" if evaluation["iteration"] is not None else ""
     write_page(
         path,
         "table.html",
         title="Evaluation",
         header=("compressor", "bits / byte"),
-        rows=[(name, f"{value:.4f}") for name, value in ranked],
+        rows=[(name, f"{value:.4f}") for name, value in rank_compressors(evaluation_json).items()],
         text_columns=("compressor",),
         best=0,
         note=f"{evaluation['parameters']:,} parameters{steps}, on {evaluation['bytes']:,} unseen bytes "

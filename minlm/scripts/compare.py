@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> str:
     from minlm.errors import MinlmError
     from minlm.reports.comparison import draw, read_run, write_comparison_page, write_table
+    from minlm.reports.figures import save_figure
 
     if not arguments.runs:
         raise MinlmError("there is nothing to compare. Name `experiments:` in the configuration; docs/experiments.md.")
@@ -33,8 +34,8 @@ def main(arguments: argparse.Namespace) -> str:
         raise MinlmError(f"{len(arguments.runs)} --runs, but {len(settings)} --settings: give one for each run.")
     runs = [read_run(folder, text) for folder, text in zip(arguments.runs, settings, strict=True)]
     write_table(arguments.output_csv, runs)
-    draw(arguments.output_png, runs)
-    write_comparison_page(arguments.output_html, runs, arguments.output_png)
+    save_figure(draw(runs), arguments.output_png)
+    write_comparison_page(arguments.output_html, runs)
     best = min(runs, key=lambda run: run.row["bits_per_byte"])
     return (
         f"wrote {arguments.output_html}: {len(runs)} runs, the best is {best.name} "

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import re
 import urllib.parse
 
 import pytest
+from checkout import snakemake
 
 PAGES = {
+    "summary": "What this run has made",
     "corpus": "bytes",
     "tokenizer": "tokens: 256 bytes",
     "evaluation": "this model",
@@ -49,11 +52,23 @@ def test_every_figure_is_in_the_report_with_its_caption(report):
         assert content(results[path]) == (report.parents[1] / path).read_bytes()
 
 
+def test_the_settings_are_those_of_the_model_and_no_cores_are_needed(finished):
+    """A report made later with another configuration describes the run as it was; README calls it without --cores."""
+    path = finished.folder / "results/later.html"
+    status, output = snakemake(
+        "--report", str(path), "--config", "model={d_ff: 128}", "training={lr_max: 5e-3}", folder=finished.folder
+    )
+    assert status == 0, output
+    settings = dict(re.findall(r"<th>(\w+)</th><td>([^<]*)</td>", embedded(path, "workflow-desc")))
+    assert (settings["d_ff"], settings["lr_max"]) == ("64", "0.001")
+
+
 def test_graph_run_times_and_configuration_are_in_the_report(report):
     description = embedded(report, "workflow-desc")
     assert "System Message" not in description  # of docutils, about text that it cannot read
-    for key in ("files.train", "vocab_size", "lr_max", "prompts"):
-        assert f">{key}</" in description
+    for key in ("corpus.files.train", "tokenizer.vocab_size", "d_model", "lr_max"):
+        assert f"<th>{key}</th>" in description
+    assert description.index("<h2>Loss</h2>") < description.index("<th>lzma</th>") < description.index("<details>")
     steps = {
         "collect_files",
         "mix",
@@ -86,7 +101,10 @@ def test_each_figure_opens_in_a_browser_without_the_network(chromium, report, wi
         assert box["x"] + box["width"] <= width
         assert box["width"] > 0.6 * width
 
-    shown.locator("table >> text=vocab_size").wait_for()
+    shown.get_by_text("Bits per byte of unseen text").wait_for()
+    assert shown.locator(".summary img").bounding_box()["y"] < 844  # the result is what it opens on
+    shown.get_by_text("Settings of this run").click()
+    shown.locator("table >> text=tokenizer.vocab_size").wait_for()
     shown.locator("canvas, svg").first.wait_for()  # the graph
     readable()
     menu.get_by_text("Statistics").click()

@@ -72,7 +72,7 @@ def test_settings_that_change_no_result_re_run_nothing(finished):
         "data/tokenizer/vocab.json": TOKENIZED - {"train_tokenizer"},
         "data/tokens/train.npy": TRAINED,
         "results/model.pt": {"evaluate", "sample", "report_pages"},
-        "results/metrics.csv": {"plot"},
+        "results/metrics.csv": {"plot", "report_pages"},
         "results/samples.txt": {"report_pages"},
     }.items(),
 )

@@ -76,6 +76,8 @@ def test_a_comparison_for_real(finished_with_variants):
     assert (results / "comparison.png").read_bytes().startswith(b"\x89PNG")
     page = (results / "comparison.html").read_text()
     assert page.index('<td class="text">lr-lr_max=0.002') < page.index('<td class="text">base')  # best first
+    assert '<td class="text">base<small>the main configuration</small></td>' in page
+    assert page.count("data:image/png") == 2  # one for wide windows, one for phones
     assert page.count('<div class="card">') == 3 * 3
     assert "http" not in page
     assert (results / "experiments/base/evaluation.json").resolve() == results / "evaluation.json"

@@ -28,6 +28,7 @@ from minlm.pipeline.rules import (
 )
 from minlm.pipeline.settings import load_schema
 from minlm.pipeline.threads import limit_cores, shared_threads
+from minlm.pipeline.used import text_settings, unused_settings
 from minlm.process import become_owner
 
 if message := limit_cores(workflow):

@@ -27,7 +27,8 @@ rule plot:
 
 
 PAGES = {
-    name: f"results/report/{name}.html" for name in ("corpus", "tokenizer", "evaluation", "samples", "environment")
+    name: f"results/report/{name}.html"
+    for name in ("summary", "corpus", "tokenizer", "evaluation", "samples", "environment")
 }
 
 
@@ -35,7 +36,10 @@ rule report_pages:
     input:
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
+        model="results/model.pt",
         corpus="results/corpus.csv",
+        metrics="results/metrics.csv",
+        loss_curve="results/plots/loss_vs_iter.png",
         evaluation="results/evaluation.json",
         samples="results/samples.txt",
     output:
@@ -52,11 +56,17 @@ rule report_pages:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        settings=lambda wildcards: text_settings(RUNS[MAIN]),
+        unused=unrecorded(" ".join(unused_settings(RUNS[MAIN]))),
     message:
         "Writing pages for the report."
     shell:
-        "job python -m minlm.scripts.report_pages --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
-        " --corpus {input.corpus:q} --evaluation {input.evaluation:q} --samples {input.samples:q}"
+        "job python -m minlm.scripts.report_pages --checkpoint {input.model:q}"
+        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} --corpus {input.corpus:q}"
+        " --metrics {input.metrics:q} --loss_curve {input.loss_curve:q}"
+        " --evaluation {input.evaluation:q} --samples {input.samples:q}"
+        " --settings {params.settings:q} --unused {params.unused}"
         ' --output_dir "$(dirname {output.tokenizer:q})" --log_file {log:q}'
 
 

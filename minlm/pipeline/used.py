@@ -1,0 +1,39 @@
+"""Which settings a run uses. Every call of `snakemake` imports this module, so it imports nothing heavy."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minlm.pipeline.config import Config
+from minlm.pipeline.settings import flatten, load_schema, rerun_nothing
+
+TEXT_SECTIONS = ("corpus", "ancients", "tokenizer")  # model.pt and samples.txt state the settings of the others
+
+
+def text_settings(config: Config) -> list[str]:
+    """The settings that this run's text and tokenizer depend on, each as "corpus.source=sample"."""
+    return [f"{key}={_value(config, key)}" for key in _text_keys() if _is_used(config, key)]
+
+
+def unused_settings(config: Config) -> list[str]:
+    """The dotted keys of the settings that this run does not look at: other sources, ancient books without a share."""
+    return [key for key in _text_keys() if not _is_used(config, key)]
+
+
+def _text_keys() -> Iterator[str]:
+    for key, _ in flatten(load_schema()):
+        if key.partition(".")[0] in TEXT_SECTIONS and key not in rerun_nothing():
+            yield key
+
+
+def _is_used(config: Config, key: str) -> bool:
+    section, name, *inner = key.split(".")
+    if section == "ancients":
+        return name == "share" or config["ancients"]["share"] > 0
+    return not (section == "corpus" and inner) or name == config["corpus"]["source"]
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = value[part]
+    return "null" if value is None else value

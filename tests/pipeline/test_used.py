@@ -1,0 +1,30 @@
+"""The settings that a run's report shows, and those that it leaves out."""
+
+from minlm.pipeline.config import resolve
+from minlm.pipeline.settings import load_schema
+from minlm.pipeline.used import text_settings, unused_settings
+
+
+def settings(**config) -> tuple[dict[str, str], list[str]]:
+    complete = resolve(config, load_schema())
+    return dict(setting.split("=", 1) for setting in text_settings(complete)), unused_settings(complete)
+
+
+def test_only_the_chosen_source_counts():
+    used, unused = settings(corpus={"source": "sample"}, ancients={"share": 0})
+    assert used["corpus.source"] == "sample"
+    assert used["corpus.target_total_words"] == "null"
+    assert "corpus.sample.valid_every" in used
+    assert {"corpus.files.train", "corpus.tinystories.train_url", "ancients.languages"} <= set(unused)
+    assert not set(used) & set(unused)
+
+
+def test_ancient_books_count_if_they_have_a_share():
+    used, unused = settings(corpus={"source": "tinystories"}, ancients={"share": 0.4})
+    assert "ancients.languages" in used
+    assert {name.rpartition(".")[0] for name in unused} == {"corpus.sample", "corpus.files"}
+
+
+def test_settings_that_change_no_result_are_in_neither():
+    used, unused = settings(ancients={"share": 0.4, "request_delay": 7})
+    assert "ancients.request_delay" not in [*used, *unused]
