@@ -5,7 +5,7 @@ VENV := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX),$(CURDIR)/.venv)
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
-.PHONY: samples test test-slow test-oldest test-highest check format docs site
+.PHONY: samples test test-slow test-oldest test-highest check format docs pictures site
 
 samples: $(VENV)/.minlm-installed  ## everything from the text to results/samples.txt
 	$(BIN)/snakemake --cores all results/samples.txt
@@ -47,6 +47,11 @@ format: $(VENV)/.minlm-test-installed  ## put the code into its standard form
 docs: $(VENV)/.minlm-installed  ## write docs/configuration.md from the schema, and the line numbers in docs/reading.md
 	$(BIN)/python -m minlm.scripts.config_reference --output docs/configuration.md
 	$(BIN)/python docs/line_numbers.py
+
+pictures: $(VENV)/.minlm-test-installed  ## the pictures in docs/images/, from the results in this folder; needs Chromium
+	$(PIP_INSTALL) '.[browser]'
+	$(BIN)/snakemake --cores all all results/comparison.html
+	$(BIN)/python docs/pictures.py
 
 site: docs $(VENV)/.minlm-docs-installed  ## docs/ and the docstrings as a web site in site/; a dead link is an error
 	$(BIN)/zensical build --clean --strict

@@ -1,11 +1,17 @@
-"""The scripts in examples/, at tiny sizes."""
+"""The scripts and the notebook in examples/, at tiny sizes."""
 
 import re
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
 
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
 from minlm.tokenization import BPETokenizer
+from minlm.training.metrics import write_metrics
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import save_model
 
@@ -29,15 +35,38 @@ def test_library(tmp_path, monkeypatch, capsys):
     assert "Once upon" in output
 
 
-def test_generating_from_a_finished_run(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """What a finished run leaves, tiny."""
     (tmp_path / "data/tokenizer").mkdir(parents=True)
+    (tmp_path / "data/corpus").mkdir()
     (tmp_path / "results").mkdir()
-    (tmp_path / "story.txt").write_text(STORY)
-    tokenizer = BPETokenizer.train(tmp_path / "story.txt", 300, ["<|endoftext|>"])
+    (tmp_path / "data/corpus/valid.txt").write_text(STORY)
+    tokenizer = BPETokenizer.train(tmp_path / "data/corpus/valid.txt", 300, ["<|endoftext|>"])
     tokenizer.save(tmp_path / "data/tokenizer/vocab.json", tmp_path / "data/tokenizer/merges.txt")
-    model = TransformerLM(300, 16, 16, 1, 2, 24)
+    model = TransformerLM(len(tokenizer.vocab), 16, 16, 1, 2, 24)
     save_model(tmp_path / "results/model.pt", model, iteration=12, tokenizer=tokenizer.fingerprint, training={})
-    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_generating_from_a_finished_run(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
     output = run(monkeypatch, capsys, "generate.py", "The cat", "--max_new_tokens", "5")
     assert "12 steps of training" in output
     assert output.count("The cat") == 3
+
+
+def test_the_notebook_runs(project):
+    rows = [{"iter": step, "train_loss": 5.0, "val_loss": None if step < 4 else 5.1} for step in (1, 2, 4)]
+    write_metrics(project / "results/metrics.csv", rows)
+    notebook = nbformat.read(EXAMPLES / "tour.ipynb", as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)  # generated
+    NotebookClient(notebook, resources={"metadata": {"path": project}}, timeout=120).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    kinds = Counter(kind for output in outputs for kind in output.get("data", ()))
+    assert kinds["image/png"] == 3  # attention, loss, probabilities
+    assert kinds["text/html"] == 3  # tokens, neighbors, surprise
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "12 training steps, 291 tokens" in printed
+    assert printed.count("And the king") == 3
