@@ -112,7 +112,7 @@ def make_request(tokenizer: BPETokenizer, prompt: str, setting: Setting, seed: i
 
 def describe_cut(model: TransformerLM, tokenizer: BPETokenizer, prompt: str) -> str:
     """A sentence about a prompt that is longer than the context, so that the model reads only its end; else ""."""
-    length, context_length = len(prompt_ids(tokenizer, prompt)), model.config["context_length"]
+    length, context_length = len(tokenizer.encode(prompt)), model.config["context_length"]
     if length <= context_length:
         return ""
     beginning = " ".join(prompt[:30].split())
