@@ -49,6 +49,8 @@ onstart:
 # Snakemake has noted which trainings are finished, so the trainers' own records are no longer needed.
 onsuccess:
     forget(finished_models(workflow.dag))
+    if TERMINAL:
+        TERMINAL.succeeded("results/")
 
 
 onerror:

@@ -159,31 +159,36 @@ def make_parser(program: str, description: str | None, example: str) -> argparse
     return parser
 
 
-def program(build_parser: Callable[[], argparse.ArgumentParser]) -> Callable[[Work], Callable[..., None]]:
+def program(
+    build_parser: Callable[[], argparse.ArgumentParser], *, talks: bool = False
+) -> Callable[[Work], Callable[..., None]]:
     """Decorate a program's work, a function of its arguments, so that it becomes `main(argv=None)`; see `run`."""
 
     def decorate(work: Work) -> Callable[..., None]:
         def main(argv: Sequence[str] | None = None) -> None:
-            run(build_parser(), work, argv)
+            run(build_parser(), work, argv, talks=talks)
 
         return main
 
     return decorate
 
 
-def run(parser: argparse.ArgumentParser, work: Work, argv: Sequence[str] | None) -> None:
+def run(
+    parser: argparse.ArgumentParser, work: Work, argv: Sequence[str] | None, *, talks: bool = False
+) -> None:
     """Parse `argv` and do the work; log the message that it returns, if any, with the time it took.
 
-    An error that a user can fix becomes one line and exit status 1.
+    An error that a user can fix becomes one line and exit status 1. In a workflow, messages of a program that `talks`
+    appear at the terminal while it runs; those of the others are in their log files only.
     """
     arguments = parser.parse_args(argv)
     start = time.perf_counter()
     try:
-        progress.configure(arguments.log_file)
+        progress.configure(arguments.log_file, talks=talks)
         locks.check_system()
         process.end_with_owner()
         if message := work(arguments):
-            progress.log.info(f"{message} in {time.perf_counter() - start:.1f} s")
+            progress.summarize(f"{message} in {progress.duration(time.perf_counter() - start)}")
     except (MinlmError, OSError) as error:
         progress.log.error(f"{parser.prog}: error: {describe(error)}")
         sys.exit(1)

@@ -41,7 +41,8 @@ def main(arguments: argparse.Namespace) -> None:
     write_samples(arguments.output, samples, title=f"Samples of the model after {info['iteration']:,} training steps")
     count = sum(sample.new_tokens for sample in samples)
     log.info(
-        f"wrote {arguments.output}: {len(samples)} samples, {count:,} tokens in {time.perf_counter() - start:.1f} s"
+        f"wrote {arguments.output}: {len(samples)} {'text' if len(samples) == 1 else 'texts'}, {count:,} tokens in "
+        f"{time.perf_counter() - start:.1f} s"
     )
 
 

@@ -31,9 +31,9 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.exclude, arguments.books_dir,
     )  # fmt: skip
     kept = sum(choice.kept for choice in choices)
-    log.info(f"wrote {arguments.output}: {kept} of {len(choices)} books kept")
     for kind, number in Counter(choice.kind for choice in choices).most_common():
-        log.info(f"  {number:5} {kind}")
+        log.info(f"{number:5} {kind}")
+    log.info(f"wrote {arguments.output}: {kept} of {len(choices)} books kept")
 
 
 if __name__ == "__main__":

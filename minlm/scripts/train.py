@@ -56,7 +56,7 @@ def _add_run_flags(group: Any) -> None:
     cli.add_setting(group, "training.log_to_wandb")
 
 
-@cli.program(build_parser)
+@cli.program(build_parser, talks=True)
 def main(arguments: argparse.Namespace) -> None:
     from minlm.atomic import check_writable
     from minlm.errors import MinlmError

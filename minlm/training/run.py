@@ -12,7 +12,7 @@ from minlm import process
 from minlm.atomic import check_writable
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.finished import FinishedRun
-from minlm.progress import log
+from minlm.progress import duration, log, summarize
 from minlm.tokenization import BPETokenizer
 from minlm.training.evaluation import text_bytes
 from minlm.training.loggers import require_wandb, wandb_logger
@@ -128,9 +128,9 @@ def train(
         state.finish()
     last = rows[-1]
     bits = f", {last['val_bits_per_byte']:.3f} bits/byte" if valid_bytes else ""
-    log.info(
+    summarize(
         f"wrote {path}: {steps:,} steps, validation loss {last['val_loss']:.3f} nats/token{bits}, "
-        f"{trainer.elapsed():.0f} s"
+        f"{duration(trainer.elapsed())}"
     )
     return rows
 

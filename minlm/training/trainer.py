@@ -159,14 +159,14 @@ class Trainer:
 
     def description(self) -> str:
         """One line: what is trained, and how."""
-        settings, processes = self.settings, self.processes
+        settings, processes, threads = self.settings, self.processes, torch.get_num_threads()
         attention = "fused" if self.model.config["flash_attention"] else "written-out"
         accumulation = f", gradients in {settings.grad_accum_steps} parts" if settings.grad_accum_steps > 1 else ""
         return (
             f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
             f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
             f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
-            f"{torch.get_num_threads()} threads; {self.computation}, {attention} attention{accumulation}"
+            f"{threads} {'thread' if threads == 1 else 'threads'}; {self.computation}, {attention} attention{accumulation}"
         )
 
     def stop_together(self, signals: StopSignals) -> None:

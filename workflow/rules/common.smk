@@ -27,10 +27,12 @@ from minlm.pipeline.rules import (
     use_this_python,
 )
 from minlm.pipeline.settings import load_schema
+from minlm.pipeline.terminal import take_over
 from minlm.pipeline.threads import limit_cores, shared_threads
 from minlm.pipeline.used import text_settings, unused_settings
 from minlm.process import become_owner
 
+TERMINAL = take_over(workflow, logger)
 if message := limit_cores(workflow):
     logger.info(message)
 become_owner()
