@@ -1,9 +1,10 @@
 """What a call of `snakemake` shows at the terminal: a line for each job that has ended, and how it all ended.
 
-`take_over` puts a handler in the place of Snakemake's own. Snakemake's full messages are still in `.snakemake/log/`; with
-`--verbose`, `-p` (the commands), `--debug-dag` or `--quiet` they, or less, are at the terminal as always. A logger plugin
-of Snakemake's would be the official way, but plugins are not found in an editable installation, and a profile that names
-one would then stop every call. Every call of `snakemake` imports this module, so it imports nothing heavy.
+`take_over` puts a handler in the place of Snakemake's own. Snakemake's full messages are still in `.snakemake/log/`.
+With `--verbose`, `-p` (the commands), `--debug-dag` or `--quiet`, the terminal shows Snakemake's own, too. A logger
+plugin of Snakemake's would be the official way, but Snakemake does not find plugins in an editable installation, and a
+profile that names one would then stop every call. Every call of `snakemake` imports this module, so it imports nothing
+heavy.
 """
 
 import logging
@@ -25,7 +26,8 @@ SAMPLE_CHARACTERS = 400
 
 # Messages of Snakemake's that a user need not see. All that is not listed here is shown.
 NOISE = re.compile(
-    r"Config file .* is extended|Assuming unrestricted shared|Building DAG of jobs|Using shell: |Provided |Rules claiming"
+    r"Config file .* is extended|Assuming unrestricted shared|Building DAG of jobs|Using shell: |Provided "
+    r"|Rules claiming"
     r"|Conda environments: ignored|Singularity containers: ignored|Group jobs: inactive|Select jobs to execute"
     r"|Execute \d+ jobs|Complete log|Elapsed time|Shutting down, this might|Will exit after finishing"
     r"|Exiting because a job execution failed|Removing output files of failed job|Trying to restart job"

@@ -173,9 +173,7 @@ def program(
     return decorate
 
 
-def run(
-    parser: argparse.ArgumentParser, work: Work, argv: Sequence[str] | None, *, talks: bool = False
-) -> None:
+def run(parser: argparse.ArgumentParser, work: Work, argv: Sequence[str] | None, *, talks: bool = False) -> None:
     """Parse `argv` and do the work; log the message that it returns, if any, with the time it took.
 
     An error that a user can fix becomes one line and exit status 1. In a workflow, messages of a program that `talks`

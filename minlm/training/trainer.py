@@ -166,7 +166,8 @@ class Trainer:
             f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
             f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
             f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
-            f"{threads} {'thread' if threads == 1 else 'threads'}; {self.computation}, {attention} attention{accumulation}"
+            f"{threads} {'thread' if threads == 1 else 'threads'}; {self.computation}, {attention} attention"
+            f"{accumulation}"
         )
 
     def stop_together(self, signals: StopSignals) -> None:
