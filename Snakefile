@@ -21,12 +21,12 @@ include: "workflow/rules/export.smk"
 rule all:
     default_target: True
     input:
-        "results/samples.txt",
-        "results/evaluation.json",
+        "<results>/samples.txt",
+        "<results>/evaluation.json",
         expand(PLOTS.values(), run_dir=MAIN),
         PAGES.values(),
-        "results/corpus.csv",
-        "results/corpus.png",
+        "<results>/corpus.csv",
+        "<results>/corpus.png",
 
 
 # On a cluster, these rules run on the machine of the `snakemake` call: they need the internet or take no time.
@@ -44,13 +44,15 @@ onstart:
         lock_folder()
     except MinlmError as error:
         raise WorkflowError(str(error)) from None
+    for note in replaced_models(workflow.dag):
+        logger.warning(note)
 
 
 # Snakemake has noted which trainings are finished, so the trainers' own records are no longer needed.
 onsuccess:
     forget(finished_models(workflow.dag))
     if TERMINAL:
-        TERMINAL.succeeded("results/")
+        TERMINAL.succeeded(f"{RESULTS}/")
 
 
 onerror:

@@ -178,7 +178,7 @@ def reference(schema: Schema) -> str:
     lines = [REFERENCE_HEAD]
     for name, section in schema["properties"].items():
         lines += [f"\n## {name}\n", section["description"].strip()]
-        if not section["properties"]:  # the user chooses its keys
+        if not section.get("properties"):  # a single value, or a section whose keys the user chooses
             continue
         lines += ["\n| key | value | default | meaning |", "|---|---|---|---|"]
         for key, leaf in flatten(section, f"{name}."):

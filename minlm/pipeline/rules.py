@@ -40,6 +40,9 @@ job() {
 CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
 NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
 
+MODEL_RULES = ("mix", "count_words", "train_tokenizer", "tokenize", "train")  # a model depends on their settings
+FLAG = re.compile(r"--(\w+)=([^\s'\"]+)")
+
 _held: list[IO[str]] = []  # locked files that stay open as long as this process
 
 
@@ -187,6 +190,35 @@ def finished_models(dag: Any) -> list[str]:
     """Return the models whose training Snakemake knows to be finished, in this call or before."""
     trainings = (job for job in dag.jobs if job.rule.name == "train")
     return [str(job.output.model) for job in trainings if dag.noneedrun_finished(job)]
+
+
+def replaced_models(dag: Any) -> list[str]:
+    """Return a note for each finished model that this call trains again with other settings."""
+    jobs = [job for job in dag.needrun_jobs() if job.rule.name in MODEL_RULES]
+    changes = {job: changed_flags(dag.workflow.persistence.params_changed(job)) for job in jobs}
+    of_data = [change for job in jobs if job.rule.name != "train" for change in changes[job]]
+    notes = []
+    for job in jobs:
+        differences = sorted({*of_data, *changes[job]})
+        if job.rule.name == "train" and differences and os.path.exists(job.output.model):
+            notes.append(
+                f"{job.output.model} was trained with other settings and will be replaced ({', '.join(differences)}). "
+                "To keep it, stop now and give the new run a name: --config run=NAME"
+            )
+    return notes
+
+
+def changed_flags(change: Any) -> list[str]:
+    """Return what is different in a job's params, such as "d_model 128 → 192", given Snakemake's `ParamsChange`."""
+    if not change:
+        return []
+    old, new = ({name: value for text in part for name, value in FLAG.findall(str(text))}
+                for part in (change.only_old, change.only_new))  # fmt: skip
+    return [
+        f"{name} {old.get(name, '(none)')} → {new.get(name, '(none)')}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
 
 
 class Runs(dict[str, Config]):

@@ -31,10 +31,10 @@ NOISE = re.compile(
     r"|Conda environments: ignored|Singularity containers: ignored|Group jobs: inactive|Select jobs to execute"
     r"|Execute \d+ jobs|Complete log|Elapsed time|Shutting down, this might|Will exit after finishing"
     r"|Exiting because a job execution failed|Removing output files of failed job|Trying to restart job"
-    r"|Removing temporary output|Touching output file|None$"
+    r"|Reasons:|Some jobs were triggered by provenance|Rules with provenance triggered|Removing temporary output|Touching output file|None$"
 )
 STOPPING = re.compile(r"Terminating processes on user request|Cancelling snakemake on user request")
-JOB_FAILED = re.compile(r"At least one job did not complete|.*CalledProcessError|RuleException", re.DOTALL)
+JOB_FAILED = re.compile(r"At least one job did not complete|CalledProcessError")
 TIME = re.compile(r"^\d\d:\d\d:\d\d ")  # begins the lines of minlm's programs in a log
 OWN_TIME = re.compile(r",?( in)? [\d.]+ (s|min)$")
 
@@ -82,7 +82,7 @@ class Terminal(logging.Handler):
         self.jobs: dict[int, Job] = {}
         self.ended: list[Job] = []  # since the last PROGRESS event
         self.counts: Counter[str] = Counter()  # ended jobs by rule
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = {}  # of ended jobs, by rule
         self.failed: list[str] = []
         self.interrupted = self.has_stats = False
 
@@ -112,7 +112,7 @@ class Terminal(logging.Handler):
     def on_message(self, record: logging.LogRecord) -> None:
         """A message without an event."""
         text = str(record.msg or "")
-        if STOPPING.match(text):
+        if STOPPING.search(text):
             self.interrupted = True
         elif text and not NOISE.match(text):
             self.show(text)
@@ -166,7 +166,7 @@ class Terminal(logging.Handler):
             number += 1
             seconds = time.monotonic() - job.began
             self.counts[job.rule] += 1
-            self.seconds[job.rule] += seconds
+            self.seconds[job.rule] = self.seconds.get(job.rule, 0.0) + seconds
             jobs = sum(other.rule.name == job.rule for other in self.workflow.dag.needrun_jobs())
             jobs += self.counts[job.rule] if jobs == 0 else 0
             if job.rule == "all":
@@ -188,9 +188,9 @@ class Terminal(logging.Handler):
     def on_error(self, record: logging.LogRecord) -> None:
         """An exception. That of a failed job only says which command failed."""
         text = str(record.msg)
-        if STOPPING.match(text):
+        if STOPPING.search(text):
             self.interrupted = True
-        elif not JOB_FAILED.match(text):
+        elif not JOB_FAILED.search(text):
             self.show(text)
 
     # --- the end ------------------------------------------------------------------------

@@ -80,4 +80,6 @@ def training_memory(run: Config) -> int:
     parameters = 2 * run["tokenizer"]["vocab_size"] * width + layers * (4 * width**2 + 3 * width * inner)
     tokens = training["batch_size"] * model["context_length"] // training["grad_accum_steps"]
     kept = 16 * width + 5 * inner + 3 * model["num_heads"] * model["context_length"]
+    if training["gradient_checkpointing"]:  # all of it for one layer at a time, the input of the others
+        return 16 * parameters + 4 * tokens * (kept + layers * width) + 500_000_000
     return 16 * parameters + 4 * tokens * layers * kept + 500_000_000

@@ -15,6 +15,7 @@ from minlm.finished import FinishedRun
 from minlm.progress import duration, log, summarize
 from minlm.tokenization import BPETokenizer
 from minlm.training.evaluation import text_bytes
+from minlm.training.forecast import announce
 from minlm.training.loggers import require_wandb, wandb_logger
 from minlm.training.metrics import Row, write_metrics
 from minlm.training.processes import Processes
@@ -115,6 +116,7 @@ def train(
                 trainer = make_trainer()
         if log_to_wandb and processes.is_first:
             trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
+        announce(trainer, model_config["vocab_size"])
         rows = trainer.run()
         if state is None:
             return rows

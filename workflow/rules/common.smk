@@ -1,5 +1,6 @@
 """The configuration, and what several rule files use. Imports nothing heavy, because each call of `snakemake` runs it."""
 
+import os
 import sys
 
 sys.path.insert(0, workflow.basedir)
@@ -20,6 +21,7 @@ from minlm.pipeline.rules import (
     kept_books,
     link_target,
     lock_folder,
+    replaced_models,
     shard_flag,
     shard_paths,
     torchrun,
@@ -46,17 +48,29 @@ except MinlmError as error:
     sys.exit(f"Error: {error}")
 
 
-configfile: "config.yaml"
+# A folder without a config.yaml (`--directory`) uses the one beside the Snakefile.
+configfile: "config.yaml" if os.path.exists("config.yaml") else f"{workflow.basedir}/config.yaml"
 
 
 try:
     schema = load_schema()
     config = resolve(config, schema)
+    NAME = config.pop("run")
     RUNS = Runs(runs(config, schema))
 except MinlmError as error:
     sys.exit(f"Error: {error}")
 
 CORPUS, ANCIENTS, TRAINING = config["corpus"], config["ancients"], config["training"]
+
+# With `run: NAME`, results and their logs are in folders of their own. All runs share data/.
+RESULTS, LOGS = (f"results/{NAME}", f"logs/{NAME}") if NAME else ("results", "logs")
+
+
+# <results> in a path is one of these folders.
+pathvars:
+    results=RESULTS,
+    logs=LOGS,
+    benchmarks=f"{LOGS}/benchmarks",
 
 
 # The folder of a run's files: "" for the main run, "experiments/NAME/" for a variant. docs/experiments.md has a picture.

@@ -127,12 +127,12 @@ rule corpus_report:
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
     output:
-        csv=report("results/corpus.csv", caption="../report/corpus.rst", category="Corpus"),
-        png=report("results/corpus.png", caption="../report/corpus.rst", category="Corpus"),
+        csv=report("<results>/corpus.csv", caption="../report/corpus.rst", category="Corpus"),
+        png=report("<results>/corpus.png", caption="../report/corpus.rst", category="Corpus"),
     log:
-        "logs/corpus_report.log",
+        "<logs>/corpus_report.log",
     benchmark:
-        "logs/benchmarks/corpus_report.tsv"
+        "<benchmarks>/corpus_report.tsv"
     conda:
         "../../envs/minlm.yaml"
     resources:

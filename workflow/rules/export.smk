@@ -3,21 +3,21 @@
 
 rule export:
     input:
-        model="results/model.pt",
+        model="<results>/model.pt",
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
-        evaluation="results/evaluation.json",
+        evaluation="<results>/evaluation.json",
     output:
-        weights="results/export/model.safetensors",
-        config="results/export/config.json",
-        generation="results/export/generation_config.json",
-        tokenizer="results/export/tokenizer.json",
-        tokenizer_config="results/export/tokenizer_config.json",
-        card="results/export/README.md",
+        weights="<results>/export/model.safetensors",
+        config="<results>/export/config.json",
+        generation="<results>/export/generation_config.json",
+        tokenizer="<results>/export/tokenizer.json",
+        tokenizer_config="<results>/export/tokenizer_config.json",
+        card="<results>/export/README.md",
     log:
-        "logs/export.log",
+        "<logs>/export.log",
     benchmark:
-        "logs/benchmarks/export.tsv"
+        "<benchmarks>/export.tsv"
     conda:
         "../../envs/minlm.yaml"
     resources:
@@ -27,7 +27,7 @@ rule export:
         source=config["corpus"]["source"],
         share=config["ancients"]["share"],
     message:
-        "Exporting the model to results/export."
+        "Exporting the model to {output.weights}."
     shell:
         "job python -m minlm.scripts.export --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
         " --merges_path {input.merges:q} --evaluation {input.evaluation:q} --corpus_source {params.source}"

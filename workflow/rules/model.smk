@@ -7,12 +7,12 @@ rule train:
         train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
         valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
     output:
-        model="results/{run_dir}model.pt",
-        metrics="results/{run_dir}metrics.csv",
+        model="<results>/{run_dir}model.pt",
+        metrics="<results>/{run_dir}metrics.csv",
     log:
-        "logs/{run_dir}train.log",
+        "<logs>/{run_dir}train.log",
     benchmark:
-        "logs/benchmarks/{run_dir}train.tsv"
+        "<benchmarks>/{run_dir}train.tsv"
     wildcard_constraints:
         run_dir=RUNS.computing("model"),
     conda:
@@ -41,15 +41,15 @@ rule train:
 rule evaluate:
     input:
         **TOKENIZER_FILES,
-        model="results/{run_dir}model.pt",
+        model="<results>/{run_dir}model.pt",
         tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
         text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt"),
     output:
-        report("results/{run_dir}evaluation.json", caption="../report/evaluation.rst", category="Evaluation"),
+        report("<results>/{run_dir}evaluation.json", caption="../report/evaluation.rst", category="Evaluation"),
     log:
-        "logs/{run_dir}evaluate.log",
+        "<logs>/{run_dir}evaluate.log",
     benchmark:
-        "logs/benchmarks/{run_dir}evaluate.tsv"
+        "<benchmarks>/{run_dir}evaluate.tsv"
     wildcard_constraints:
         run_dir=RUNS.computing("model"),
     conda:
@@ -71,13 +71,13 @@ rule evaluate:
 rule sample:
     input:
         **TOKENIZER_FILES,
-        model=RUNS.output_of("model", "results/{run_dir}model.pt"),
+        model=RUNS.output_of("model", "<results>/{run_dir}model.pt"),
     output:
-        report("results/{run_dir}samples.txt", caption="../report/samples.rst", category="Samples"),
+        report("<results>/{run_dir}samples.txt", caption="../report/samples.rst", category="Samples"),
     log:
-        "logs/{run_dir}sample.log",
+        "<logs>/{run_dir}sample.log",
     benchmark:
-        "logs/benchmarks/{run_dir}sample.tsv"
+        "<benchmarks>/{run_dir}sample.tsv"
     wildcard_constraints:
         run_dir=RUNS.computing("samples"),
     conda:

@@ -1,17 +1,17 @@
 # Pages and pictures of a run, and the comparison of several runs.
 
-PLOTS = {name: f"results/{{run_dir}}plots/{name}.png" for name in ("loss_vs_iter", "loss_vs_time", "speed_vs_iter")}
+PLOTS = {name: f"<results>/{{run_dir}}plots/{name}.png" for name in ("loss_vs_iter", "loss_vs_time", "speed_vs_iter")}
 
 
 rule plot:
     input:
-        "results/{run_dir}metrics.csv",
+        "<results>/{run_dir}metrics.csv",
     output:
         **{name: report(path, caption=f"../report/{name}.rst", category="Training") for name, path in PLOTS.items()},
     log:
-        "logs/{run_dir}plot.log",
+        "<logs>/{run_dir}plot.log",
     benchmark:
-        "logs/benchmarks/{run_dir}plot.tsv"
+        "<benchmarks>/{run_dir}plot.tsv"
     wildcard_constraints:
         run_dir=RUNS.computing("model"),
     conda:
@@ -27,7 +27,7 @@ rule plot:
 
 
 PAGES = {
-    name: f"results/report/{name}.html"
+    name: f"<results>/report/{name}.html"
     for name in ("summary", "corpus", "tokenizer", "evaluation", "samples", "environment")
 }
 
@@ -36,21 +36,21 @@ rule report_pages:
     input:
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
-        model="results/model.pt",
-        corpus="results/corpus.csv",
-        metrics="results/metrics.csv",
-        loss_curve="results/plots/loss_vs_iter.png",
-        evaluation="results/evaluation.json",
-        samples="results/samples.txt",
+        model="<results>/model.pt",
+        corpus="<results>/corpus.csv",
+        metrics="<results>/metrics.csv",
+        loss_curve="<results>/plots/loss_vs_iter.png",
+        evaluation="<results>/evaluation.json",
+        samples="<results>/samples.txt",
     output:
         **{
             name: report(path, caption=f"../report/{name}.rst", category=name.capitalize())
             for name, path in PAGES.items()
         },
     log:
-        "logs/report_pages.log",
+        "<logs>/report_pages.log",
     benchmark:
-        "logs/benchmarks/report_pages.tsv"
+        "<benchmarks>/report_pages.tsv"
     conda:
         "../../envs/minlm.yaml"
     resources:
@@ -71,13 +71,13 @@ rule report_pages:
 
 
 # A run that does not compute a stage itself has links to the files of the run that does.
-RESULTS = {
+LINKED = {
     "model": ["model.pt", "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
     "samples": ["samples.txt"],
 }
 LINKS = {
-    f"results/{run}{name}": f"results/{source}{name}"
-    for stage, names in RESULTS.items()
+    f"{RESULTS}/{run}{name}": f"{RESULTS}/{source}{name}"
+    for stage, names in LINKED.items()
     for run, source in RUNS.computed_by[stage].items()
     for name in names
     if run != source
@@ -113,24 +113,24 @@ VARIANTS = [run for run in RUNS if run != MAIN]
 
 rule compare:
     input:
-        evaluations=[f"results/{run}evaluation.json" for run in VARIANTS],
-        metrics=[f"results/{run}metrics.csv" for run in VARIANTS],
-        samples=[f"results/{run}samples.txt" for run in VARIANTS],
+        evaluations=[f"<results>/{run}evaluation.json" for run in VARIANTS],
+        metrics=[f"<results>/{run}metrics.csv" for run in VARIANTS],
+        samples=[f"<results>/{run}samples.txt" for run in VARIANTS],
     output:
-        html=report("results/comparison.html", caption="../report/comparison.rst", category="Experiments"),
-        png="results/comparison.png",
-        csv="results/comparison.csv",
+        html=report("<results>/comparison.html", caption="../report/comparison.rst", category="Experiments"),
+        png="<results>/comparison.png",
+        csv="<results>/comparison.csv",
     log:
-        "logs/compare.log",
+        "<logs>/compare.log",
     benchmark:
-        "logs/benchmarks/compare.tsv"
+        "<benchmarks>/compare.tsv"
     conda:
         "../../envs/minlm.yaml"
     resources:
         mem_mb=1000,
         runtime=10,
     params:
-        runs=[f"results/{run}".rstrip("/") for run in VARIANTS],
+        runs=[f"{RESULTS}/{run}".rstrip("/") for run in VARIANTS],
         settings=lambda wildcards: [differences(config, RUNS[run]) for run in VARIANTS],
     message:
         "Comparing {params.runs}."
