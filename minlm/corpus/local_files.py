@@ -18,6 +18,8 @@ from minlm.errors import MinlmError
 from minlm.progress import Progress
 from minlm.reading import UNREADABLE
 
+MOST_PROBLEMS = 20  # in one error
+
 
 def collect_files(
     train: Sequence[str],
@@ -56,13 +58,16 @@ def collect_files(
         raise MinlmError(f"{min(shared)} is named for both training and validation; remove it from one of them")
     counts = {"train": 0, "valid": 0}
     with atomic_write(output_train) as out_train, atomic_write(output_valid) as out_valid:
-        texts = _read_files(train_files, documents, text_field)
+        problems: list[str] = []
+        texts = _read_files(train_files, documents, text_field, problems)
         for text, held_out in _hold_out(texts, 0.0 if valid_files else valid_fraction, seed):
             write_document(out_valid if held_out else out_train, text)
             counts["valid" if held_out else "train"] += 1
-        for text in _read_files(valid_files, documents, text_field):
+        for text in _read_files(valid_files, documents, text_field, problems):
             write_document(out_valid, text)
             counts["valid"] += 1
+        if problems:
+            raise MinlmError(_listed(problems))
         if counts["train"] == 0 or counts["valid"] == 0:
             raise MinlmError(
                 f"{train_files[0]} is a single document, so none can be held out for validation: name files for "
@@ -87,6 +92,13 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     return list(found)
 
 
+def _listed(problems: list[str]) -> str:
+    if len(problems) == 1:
+        return problems[0]
+    more = [f"… and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
+    return "\n  ".join([f"{len(problems)} files cannot be used:", *problems[:MOST_PROBLEMS], *more])
+
+
 def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
     """Yield each text with whether it is held out: every (1 / fraction)-th, or the last one if there would be none."""
     phase = random.Random(seed).random()
@@ -99,8 +111,8 @@ def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tupl
         yield text, is_held_out
 
 
-def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Iterator[str]:
-    """Yield the documents of all files. Each file must have at least one."""
+def _read_files(paths: Sequence[Path], documents: str, text_field: str, problems: list[str]) -> Iterator[str]:
+    """Yield the documents of all files, each of which must have at least one; add what is wrong to `problems`."""
     with Progress(sum(path.stat().st_size for path in paths), "collecting text", "B") as progress:
         for path in paths:
             is_empty = True
@@ -108,11 +120,14 @@ def _read_files(paths: Sequence[Path], documents: str, text_field: str) -> Itera
                 for text in _read_file(path, documents, text_field):
                     if text := trim(text):
                         is_empty = False
-                        yield text
+                        if not problems:  # after the first problem, only look for others
+                            yield text
+                if is_empty:
+                    problems.append(f"{path} contains no text; remove it from the list, or check its origin")
             except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
-                raise MinlmError(f"{path} is damaged or not compressed as its name says: {error}") from error
-            if is_empty:
-                raise MinlmError(f"{path} contains no text; remove it from the list, or check its origin")
+                problems.append(f"{path} is damaged or not compressed as its name says: {error}")
+            except MinlmError as error:
+                problems.append(str(error))
             progress.update(path.stat().st_size)
 
 

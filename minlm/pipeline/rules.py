@@ -23,15 +23,20 @@ from minlm.reading import quote, reading
 
 # The shell function that starts each job. `job WORDS … LOG_FILE` replaces the shell with the program, so the program
 # receives the signals and its exit status is the job's. Everything that the program, its child processes and the shell
-# print is copied to the log file: import errors, crashes, prints. minlm/progress.py writes messages and progress bars
-# itself: messages to the log, with the time, and both to the terminal. It reaches the terminal through stdin, because
-# torchrun passes on no other open file. `tee` ignores signals and ends with the last process that writes to it.
+# print goes to the log file: import errors, crashes, prints. It is also copied to the terminal, unless snakemake itself
+# shows there why a job has failed (MINLM_SUMMARIES). minlm/progress.py writes messages and progress bars itself:
+# messages to the log, with the time, and both to the terminal. It reaches the terminal through stdin, because torchrun
+# passes on no other open file. `tee` ignores signals and ends with the last process that writes to it.
 JOB_FUNCTION = """\
 set -euo pipefail
 job() {
     : > "${!#}"
     export MINLM_JOB=1 PYTHONUNBUFFERED=1
-    exec 0>&2 2> >(trap '' HUP INT TERM; exec tee -a "${!#}" >&2) 1>&2
+    if [ -n "${MINLM_SUMMARIES:-}" ]; then
+        exec 0>&2 2>> "${!#}" 1>&2
+    else
+        exec 0>&2 2> >(trap '' HUP INT TERM; exec tee -a "${!#}" >&2) 1>&2
+    fi
     exec "$@"
 }
 """

@@ -31,7 +31,8 @@ NOISE = re.compile(
     r"|Conda environments: ignored|Singularity containers: ignored|Group jobs: inactive|Select jobs to execute"
     r"|Execute \d+ jobs|Complete log|Elapsed time|Shutting down, this might|Will exit after finishing"
     r"|Exiting because a job execution failed|Removing output files of failed job|Trying to restart job"
-    r"|Reasons:|Some jobs were triggered by provenance|Rules with provenance triggered|Removing temporary output|Touching output file|None$"
+    r"|Reasons:|Some jobs were triggered by provenance|Rules with provenance triggered"
+    r"|Removing temporary output|Touching output file|None$"
 )
 STOPPING = re.compile(r"Terminating processes on user request|Cancelling snakemake on user request")
 JOB_FAILED = re.compile(r"At least one job did not complete|CalledProcessError")

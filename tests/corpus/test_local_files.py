@@ -144,3 +144,17 @@ def test_program(tmp_path, capfd):
         program.main([*arguments, str(tmp_path / "a.txt" / "v")])
     assert stopped.value.code == 1
     assert "cannot write" in capfd.readouterr().err
+
+
+def test_all_bad_files_are_named_in_one_error(tmp_path):
+    (tmp_path / "good.txt").write_text("a text")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    (tmp_path / "notes.txt.gz").write_text("not compressed")
+    train = [str(tmp_path / name) for name in ("good.txt", "empty.txt", "latin.txt")]
+    with pytest.raises(MinlmError) as caught:
+        collect_files(train, [str(tmp_path / "notes.txt.gz")], tmp_path / "train", tmp_path / "valid")
+    first, *rest = str(caught.value).splitlines()
+    assert first == "3 files cannot be used:"
+    assert [line.split(" ")[2].rpartition("/")[2] for line in rest] == ["empty.txt", "latin.txt", "notes.txt.gz"]
+    assert not (tmp_path / "train").exists()
