@@ -87,7 +87,7 @@ def use_this_python(checkout: str) -> None:
         os.environ[variable] = f"{first}{os.pathsep}{rest}" if rest else str(first)
 
 
-def cache_for_this_code(checkout: str) -> None:
+def cache_for_this_code() -> None:
     """Use a separate folder for each version of minlm's code in Snakemake's between-workflow cache, if it is in use.
 
     Snakemake identifies a cached file by its inputs, command and params. It does not see the programs that the command
@@ -96,14 +96,13 @@ def cache_for_this_code(checkout: str) -> None:
     location = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
     if not location:
         return
-    sources = sorted(Path(checkout, "minlm").glob("*.py"))
+    package = Path(__file__).parents[1]
+    sources = sorted(package.glob("*.py"))
     for folder in CACHED_CODE:
-        sources += sorted(
-            path for path in Path(checkout, "minlm", folder).rglob("*") if path.suffix in (".py", ".yaml")
-        )
+        sources += sorted(path for path in package.joinpath(folder).rglob("*") if path.suffix in (".py", ".yaml"))
     digest = hashlib.sha256()
     for path in sources:
-        digest.update(f"{path.relative_to(checkout)}\0".encode() + path.read_bytes())
+        digest.update(f"{path.relative_to(package.parent)}\0".encode() + path.read_bytes())
     version = f"code-{digest.hexdigest()[:16]}"
     if os.path.basename(location) == version:  # in a job on a cluster, which inherits the variable
         return

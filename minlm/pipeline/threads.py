@@ -44,7 +44,9 @@ def shared_threads(workflow: Any, runs: Mapping[str, Config], rule: str) -> Call
         if not (on_cpu and workflow.local_exec) or workflow.global_resources["_cores"].value is None:
             return MOST_THREADS  # without cores, as for --report, nothing runs
         jobs = sum(job.rule.name == rule for job in workflow.dag.needrun_jobs())
-        return min(MOST_THREADS, share_cores(workflow.cores, jobs, memory))
+        # `--report` needs no --cores, but asks for the threads of all jobs
+        cores = available_cores() if workflow.resource_settings.cores is None else workflow.cores
+        return min(MOST_THREADS, share_cores(cores, jobs, memory))
 
     return threads
 

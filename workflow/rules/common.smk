@@ -42,7 +42,7 @@ shell.prefix(JOB_FUNCTION.replace("{", "{{").replace("}", "}}"))
 
 try:
     use_this_python(workflow.basedir)
-    cache_for_this_code(workflow.basedir)
+    cache_for_this_code()
     check_anchors("config.yaml")
 except MinlmError as error:
     sys.exit(f"Error: {error}")
