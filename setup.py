@@ -14,6 +14,7 @@ class BuildWithProject(build_py):
     """Also copies the workflow."""
 
     def run(self) -> None:
+        """Build, then copy."""
         super().run()
         if self.editable_mode:  # the checkout has it
             return

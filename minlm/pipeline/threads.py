@@ -45,7 +45,7 @@ def shared_threads(workflow: Any, runs: Mapping[str, Config], rule: str) -> Call
             return MOST_THREADS  # without cores, as for --report, nothing runs
         jobs = sum(job.rule.name == rule for job in workflow.dag.needrun_jobs())
         # `--report` needs no --cores, but asks for the threads of all jobs
-        cores = available_cores() if workflow.resource_settings.cores is None else workflow.cores
+        cores = workflow._cores or available_cores()
         return min(MOST_THREADS, share_cores(cores, jobs, memory))
 
     return threads

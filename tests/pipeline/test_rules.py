@@ -9,12 +9,14 @@ import subprocess
 import sys
 import termios
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
 from minlm.errors import MinlmError
 from minlm.pipeline.rules import (
     JOB_FUNCTION,
+    changed_flags,
     expand_globs,
     flags,
     kept_books,
@@ -219,3 +221,9 @@ print("a print")
     assert "a print" in log
     assert "\r" not in log
     assert "reading" not in log
+
+
+def test_changed_flags_names_what_is_different():
+    change = SimpleNamespace(only_old={"'--d_model=128 --num_layers=2'"}, only_new={"'--d_model=192 --num_layers=2'"})
+    assert changed_flags(change) == ["d_model 128 → 192"]
+    assert changed_flags(None) == []
