@@ -218,13 +218,18 @@ class _Bar:
         path = os.environ.get(BAR_LOCK)
         if not path or self.lock:
             return True
-        from minlm.errors import MinlmError
-        from minlm.locks import open_locked  # it imports this module
-
         try:
-            self.lock = open_locked(path, "a", wait=False)
-        except (MinlmError, OSError):
+            import fcntl
+
+            file = open(path, "a")  # noqa: SIM115 (stays open while locked)
+        except (ImportError, OSError):
             return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another job shows a bar, or the file system has no locks
+            file.close()
+            return False
+        self.lock = file
         return True
 
     def _write(self, text: str) -> None:

@@ -1,6 +1,7 @@
 """What all programs share: flags from the settings' schema, help with an example, one-line errors, exit statuses."""
 
 import argparse
+import difflib
 import os
 import re
 import shlex
@@ -12,6 +13,19 @@ from typing import Any, NoReturn
 from minlm import locks, process, progress
 from minlm.errors import MinlmError
 from minlm.pipeline.settings import Schema, coerce, describe_type, find, fits, section, types
+
+# Flags that have another name in similar programs, nanoGPT above all.
+RENAMED = {
+    "--n_layer": "--num_layers",
+    "--n_head": "--num_heads",
+    "--n_embd": "--d_model",
+    "--block_size": "--context_length",
+    "--learning_rate": "--lr_max",
+    "--min_lr": "--lr_min",
+    "--grad_clip": "--max_grad_norm",
+    "--checkpoint_interval": "--save_interval",
+    "--out": "--output",
+}
 
 Work = Callable[[argparse.Namespace], str | None]
 
@@ -51,7 +65,11 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(self._joined(sys.argv[1:] if args is None else args), namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Print one line, without the list of all flags."""
+        """Print one line, without the list of all flags; an unknown flag gets the name of the nearest one."""
+        if unknown := re.match(r"unrecognized arguments: (--[\w-]+)", message):
+            name = unknown[1].replace("-", "_").replace("__", "--", 1)
+            near = difflib.get_close_matches(RENAMED.get(name, name), self._option_string_actions, n=1, cutoff=0.6)
+            message += f". Did you mean {near[0]}?" if near else ""
         self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` lists all flags.\n")
 
     def _joined(self, words: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ minlm.scripts.train …; on several machines with torchrun's rendezvous or srun.
 
 import argparse
 import dataclasses
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ def _add_run_flags(group: Any) -> None:
     cli.add_device(group)
     cli.add_threads(group)
     cli.add_setting(group, "training.log_to_wandb")
+    group.add_argument("--wandb_project", metavar="NAME", help="Project at Weights & Biases (default: minlm)")
+    group.add_argument("--wandb_run_name", metavar="NAME", help="Name of the run there (default: one that it chooses)")
 
 
 @cli.program(build_parser, talks=True)
@@ -69,6 +72,9 @@ def main(arguments: argparse.Namespace) -> None:
 
     if bool(arguments.vocab_path) != bool(arguments.merges_path):
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
+    for variable, value in (("WANDB_PROJECT", arguments.wandb_project), ("WANDB_NAME", arguments.wandb_run_name)):
+        if value is not None:  # wandb itself reads them
+            os.environ[variable] = value
     training = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
     set_threads(arguments.threads)
     if not training.reference:

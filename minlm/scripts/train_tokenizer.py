@@ -26,11 +26,14 @@ def build_parser() -> argparse.ArgumentParser:
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
     from minlm.bulk.train_tokenizer import train_tokenizer
+    from minlm.tokenization.vocabulary_files import read_vocab
 
     result = train_tokenizer(
         arguments.input_file, arguments.output_dir, arguments.prefix, arguments.vocab_size, arguments.special_tokens,
         text_options(arguments),
     )  # fmt: skip
+    longest = max(read_vocab(result.vocab_path).items(), key=lambda entry: (len(entry[1]), -entry[0]))[1]
+    log.info(f"longest token: {longest.decode(errors='replace')!r} ({len(longest)} bytes)")
     log.info(
         f"train_tokenizer: {result.vocab_path} and {result.merges_path}: {result.num_tokens:,} tokens, "
         f"{result.num_merges:,} merges, {sum(result.seconds.values()):.1f} s"

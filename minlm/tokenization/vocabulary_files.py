@@ -68,6 +68,8 @@ def read_vocab(path: str | Path) -> dict[int, bytes]:
         entries = parse_json(text)
         if not isinstance(entries, dict):
             raise ValueError("it must be one JSON object of token: id")
+        if entries and all(key.isdigit() and isinstance(token, str) for key, token in entries.items()):
+            raise ValueError("it has token ids as keys. Files of this project have tokens as keys: train again")
     vocab: dict[int, bytes] = {}
     for token, index in entries.items():
         if type(index) is not int or not 0 <= index <= MAX_ID:

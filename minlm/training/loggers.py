@@ -1,6 +1,7 @@
 """Weights & Biases, if it is installed."""
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,10 +17,10 @@ def require_wandb() -> None:
 
 @contextmanager
 def wandb_logger(config: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yield a function that logs one row of the metrics to a W&B run of the project "minlm"."""
+    """Yield a function that logs one row of the metrics to a W&B run of the project WANDB_PROJECT, or "minlm"."""
     import wandb
 
-    with wandb.init(project="minlm", config=config) as run:
+    with wandb.init(project=os.environ.get("WANDB_PROJECT", "minlm"), config=config) as run:
 
         def log_row(row: dict[str, Any]) -> None:
             values = {name: value for name, value in row.items() if value is not None and name != "timestamp"}

@@ -56,7 +56,13 @@ def load_model(
     contents = load_tensors(path)
     missing = [key for key in MODEL_KEYS if not isinstance(contents, dict) or key not in contents]
     if missing:
-        raise MinlmError(f"{path} is not a model of minlm: it lacks {', '.join(missing)}. Give a model.pt of `train`.")
+        old = isinstance(contents, dict) and {"model", "model_state_dict"} & contents.keys()
+        how = (
+            "docs/coming-from-nlm-run.md says how to convert a checkpoint of the old tool."
+            if old
+            else ("Give a model.pt of `train`.")
+        )
+        raise MinlmError(f"{path} is not a model of minlm: it lacks {', '.join(missing)}. {how}")
     info = {key: contents[key] for key in ("iteration", "tokenizer", "training")}
     with reading(path, "a model whose weights fit the shape stated with them", "Train again."):
         for key, kind in (("iteration", int), ("tokenizer", str | None), ("training", dict)):

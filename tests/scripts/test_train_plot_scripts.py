@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import re
 import resource
 import shlex
@@ -66,9 +67,15 @@ def test_one_run_with_all_its_outputs(folder, capfd):
     run(*tokenizer, "--checkpoint_path", "out/model.pt", "--log_csv", "out/metrics.csv", "--plot_dir", "out/plots")
     printed = capfd.readouterr().err.splitlines()
     assert re.match(
-        r"train: [\d,]+ parameters, 20 steps of 4 × 8 = 640 tokens on cpu, 1 threads; \w+, not compiled", printed[0]
+        r"train: [\d,]+ parameters, 20 steps of 4 × 8 = 640 tokens on cpu, 1 thread; \w+, not compiled", printed[2]
     )
-    assert re.match(r"wrote out/model.pt: 20 steps, validation loss \S+ nats/token, \S+ bits/byte, \d+ s", printed[-1])
+    assert re.match(r"memory: about 0\.5 GB of \d+\.\d GB$", printed[0])
+    before = re.match(r"before training: validation loss (\S+) \(guessing among (\d+) tokens: (\S+)\)$", printed[1])
+    assert float(before[3]) == pytest.approx(math.log(int(before[2])), abs=1e-3)
+    assert abs(float(before[1]) - float(before[3])) < 2
+    assert re.match(
+        r"wrote out/model.pt: 20 steps, validation loss \S+ nats/token, \S+ bits/byte, [\d.]+ s", printed[-1]
+    )
     with open("out/metrics.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["iter"] for row in rows] == ["1", "2", "4", "8", "10", "20"]
@@ -156,7 +163,10 @@ def test_wandb_offline(folder, monkeypatch):
         original(run, values, **more)
 
     monkeypatch.setattr(wandb.Run, "log", log_row)
-    run("--log_to_wandb")
+    monkeypatch.setenv("WANDB_PROJECT", "")  # restored after the test
+    monkeypatch.setenv("WANDB_NAME", "")
+    run("--log_to_wandb", "--wandb_project", "tries", "--wandb_run_name", "first")
+    assert (os.environ["WANDB_PROJECT"], os.environ["WANDB_NAME"]) == ("tries", "first")
     assert wandb.run is None  # finished
     assert [values["iter"] for values, _ in logged] == [1, 2, 4, 8, 10, 20]
     assert all(values["tokens_seen"] == 32 * values["iter"] for values, _ in logged)

@@ -93,3 +93,16 @@ def test_default_profile_is_loaded_by_itself():
     profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())
     assert profile["max-checksum-file-size"] == 0
     assert "profiles/default" in snakemake("-n", "--cores", "1")[1]
+
+
+def test_a_run_with_a_name_has_its_own_results_and_shares_the_data(tmp_path):
+    _, output = snakemake(
+        "-n", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--config", "run=wide",
+        "experiments={small: {model.d_model: 96}}",
+    )  # fmt: skip
+    assert re.search(r"^train: .*results/wide/model\.pt", output, re.M)
+    assert re.search(r"^tokenize train: .*data/tokens/train\.npy", output, re.M)
+    assert not re.search(r" results/(?!wide/)", output)
+    status, output = snakemake("-n", "--cores", "2", "--config", "run=plots")
+    assert status == 1
+    assert "run: 'plots' is not allowed" in output
