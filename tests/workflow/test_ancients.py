@@ -105,13 +105,13 @@ def test_one_more_book_is_fetched_and_no_other(checkout, server):
     output = checkout.run(*CORPUS, "--config", "ancients={max_books: 4}")
     fetched = [request.path for request in server.requests[before:]]
     assert fetched == ["/files/14-0.txt"]
-    assert "Fetching book 14." in output
-    assert "Fetching book 11." not in output
-    assert output.count("Cleaning book") == 1
+    assert "] fetch_book 14 " in output
+    assert "] fetch_book 11 " not in output
+    assert output.count("] clean_book ") == 1
 
     output = checkout.run(*CORPUS)  # and back to three: nothing is fetched
     assert len(server.requests) == before + 1
-    assert "Finished jobid: 0 (Rule: mix)" in output
+    assert "] mix " in output
 
 
 def test_stories_with_and_without_a_checksum_and_texts_under_another_key(new_checkout, server):

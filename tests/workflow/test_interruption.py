@@ -108,7 +108,7 @@ def test_any_of_its_processes_killed_then_completed(finished, killed):
 
     reached = killed.trained(reached)  # the trainer alone
     os.kill(killed.trainer(), signal.SIGKILL)
-    assert "Error in rule train" in head.communicate()[0]
+    assert "train failed. Its log is logs/train.log" in head.communicate()[0]
     assert head.returncode == 1
 
     head = killed.start()  # all processes at once
