@@ -5,6 +5,8 @@ The functions are steps of `cleaning.clean_book`: each takes a text and returns 
 
 import re
 
+from minlm.corpus.gutenberg.cutting import cut_out
+
 START = re.compile(
     r"^[^\w\n]*\*\*\*\s*START OF (?:THIS|THE) PROJECT GUTENBERG(?:[^*\n]*(?:\n[^*\n]+){0,2}\*\*\*[ ]*$|.*$)",
     re.I | re.M,
@@ -26,6 +28,26 @@ CREDITS = re.compile(
     r"(?:this (?:e-?text|e-?book|file|book) (?:was )?)?(?:e-?text )?(?:produced|prepared|scanned|transcribed|proofread"
     r"|digitized|typed|html version)\b.{0,40}\b(?:by|from)\b",
     re.I | re.S,
+)
+
+WHO = r"(?:transcriber|preparer|producer|digiti[sz]er|scanner|proof-?reader|e-?text (?:editor|preparer|producer))"
+NOTE_HEADING = (
+    rf"(?im)^[^\w\n]*(?:(?:original )?{WHO}[’']?s?[’']? (?:end|foot)?(?:notes?|comments?|remarks?)\b"
+    r"|(?:a )?notes? (?:on|about|to) (?:the|this) (?:e-?text|e-?book|electronic|digital|online|transcription)\b).*"
+)
+BRACKETED_NOTE = re.compile(
+    rf"\[(?:original )?(?:{WHO}|\*\*)(?:[^\[\]]|\[[^\[\]]*\])*\]|\[(?:end|start) of transcriber[^\[\]]*\]", re.I
+)
+REMARK = re.compile(  # in brackets at either end of a book
+    r"\[[^\[\]]*\b(?:footnotes?|transliterat\w+|e-?texts?|scanned|proofread|italics?|ascii|uncredited)\b[^\[\]]*\]", re.I
+)
+ERRORS_HEADING = (
+    r"(?im)^[^\w\n]*(?:errata|corrigenda|(?:list of )?(?:errors|corrections|typographical errors|misprints)\b.{0,40}"
+    r"|the following (?:\w+ )?(?:\w+ )?(?:errors|typos|misprints|corrections|changes)\b.*(?:\n.+){0,3})$"
+)
+ERROR = (  # a paragraph of a list of errors
+    r"(?=.*(?:\n.+)*?(?:\b(?:for|read|reads|changed to|corrected|misprint\w*|typo)\b|-->|=>)).*\b(?:p|pp|page|line|l|chapter)"
+    r"\b\.? ?[\dIVXLC].*(?:\n.+)*"
 )
 
 
@@ -55,8 +77,8 @@ def lacks_end_marker(text: str) -> bool:
 
 
 def remove_transcribers_notes(text: str) -> tuple[str, int]:
-    """Remove the notes of those who made the electronic text, and the credits that name them."""
-    text, bracketed = cut_out(re.compile(r"\[(?:original )?transcriber(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
+    """Remove the notes of those who made the electronic text, their lists of errors, and the credits that name them."""
+    text, bracketed = cut_out(BRACKETED_NOTE, text)
     removed = 0
 
     def note(match: re.Match[str]) -> str:
@@ -67,15 +89,18 @@ def remove_transcribers_notes(text: str) -> tuple[str, int]:
             block = "\n\n".join(block.split("\n\n")[:2])
         return match[0][len(block) :]
 
-    heading = r"^[^\w\n]*(?:original )?transcriber[’']?s?[’']? (?:end)?notes?\b.*"
-    text = re.sub(rf"(?im){heading}(?:\n\n?(?!\n).+)*", note, text)
+    text = re.sub(rf"{NOTE_HEADING}(?:\n\n?(?!\n).+)*", note, text)
+    text = re.sub(rf"{ERRORS_HEADING}(?:\n\s*\n{ERROR})+", note, text)
 
     paragraphs = re.split(r"(\n\s*\n)", text)
-    edge = 16  # paragraphs at either end of a book, where credits are
+    edge = 40  # paragraphs at either end of a book, where credits are
     for i in [*range(min(edge, len(paragraphs))), *range(max(edge, len(paragraphs) - edge), len(paragraphs))]:
         words = paragraphs[i].strip()
         if (CREDITS.match(words) and len(words) < 600) or re.match(r"note:.*\be-?text #", words, re.I):
             paragraphs[i] = ""
+            removed += 1
+        elif remark := REMARK.search(words):
+            paragraphs[i] = words.replace(remark[0], "")
             removed += 1
     return "".join(paragraphs), bracketed + removed
 
@@ -85,11 +110,3 @@ def remove_license(text: str) -> tuple[str, int]:
     paragraphs = re.split(r"(\n\s*\n)", text)
     kept = [paragraph for paragraph in paragraphs if not LICENSE.search(paragraph)]
     return "".join(kept), len(paragraphs) - len(kept)
-
-
-def cut_out(pattern: re.Pattern[str], text: str) -> tuple[str, int]:
-    """Remove all matches. Where one interrupted a sentence, the two halves are joined again."""
-    text, count = pattern.subn("\0", text)
-    # Possessive quantifiers: a run of line feeds without a match is read once, not once for each line feed.
-    text = re.sub(r"(?<=[a-z,;])[^\S\n]*+\n\s*+\0[\s\0]*\n *(?=[a-z])", "\n", text)
-    return text.replace("\0", ""), count

@@ -4,37 +4,28 @@ Each step is a function that takes a text and returns it with a count of what it
 the steps in order. All take time proportional to the length of the text.
 """
 
-import itertools
 import re
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from minlm.atomic import atomic_write
 from minlm.corpus.gutenberg.boilerplate import (
     cut_header_and_footer,
-    cut_out,
     remove_license,
     remove_transcribers_notes,
 )
+from minlm.corpus.gutenberg.contents import remove_contents, remove_index
+from minlm.corpus.gutenberg.cutting import cut_out
+from minlm.corpus.gutenberg.headings import remove_headings, remove_title_page
+from minlm.corpus.gutenberg.notes import remove_marks_without_notes, remove_notes
+from minlm.corpus.gutenberg.numbers import remove_page_numbers
 from minlm.corpus.gutenberg.reflow import reflow
+from minlm.corpus.gutenberg.speakers import separate_speeches
 from minlm.documents import without_separator
 from minlm.progress import log
 from minlm.reading import reading
 
 Step = Callable[[str], tuple[str, int]]
-
-NUMERAL = (
-    r"(?:[IVXLC]+|\d+|(?:THE )?(?:FIRST|SECOND|THIRD|FOURTH|FIFTH|SIXTH|SEVENTH|EIGHTH|NINTH|TENTH|ELEVENTH|TWELFTH))"
-)
-DIVISION = (
-    r"(?:BOOK|CHAPTER|CHAP\.|CANTO|PART|SECTION|VOLUME|VOL\.|ACT|SCENE|LETTER|EPISTLE|ODE|HYMN|FABLE|ELEGY|SATIRE)"
-)
-HEADING = re.compile(
-    rf"(?i:{DIVISION} *{NUMERAL}|{NUMERAL} *{DIVISION})(?:[.:]?|[.:—-].{{0,60}})|(?:[IVXLC]+|\d+)[.:]?"
-    r"|(?i:(?:THE )?(?:ARGUMENT|PREFACE|INTRODUCTION|CONTENTS|(?:FOOT)?NOTES|APPENDIX|GLOSSARY|(?:PRO|EPI)LOGUE)[.:]?)"
-)
-MAX_TITLE_PARAGRAPHS = 16
 
 
 def clean_book(text: str, light: bool = False, keep_typography: bool = False) -> tuple[str, dict[str, int]]:
@@ -54,13 +45,14 @@ def clean_book(text: str, light: bool = False, keep_typography: bool = False) ->
             ("transcriber's notes", remove_transcribers_notes),
             ("license paragraphs", remove_license),
             ("illustrations", remove_illustrations),
-            ("footnotes", remove_footnotes),
-            ("footnote marks", remove_footnote_marks),
-            ("page numbers", remove_page_numbers),
             ("lines of contents", remove_contents),
+            ("notes", remove_notes),
+            ("page numbers", remove_page_numbers),
+            ("marks without notes", remove_marks_without_notes),
             ("lines of index", remove_index),
+            ("paragraphs of title page", remove_title_page),
+            ("speeches separated", separate_speeches),
             ("headings", remove_headings),
-            ("lines of title page", remove_title_page),
             ("ornaments", remove_ornaments),
             ("emphasis marks", remove_emphasis),
             ("lines joined", reflow),
@@ -109,125 +101,6 @@ def remove_illustrations(text: str) -> tuple[str, int]:
     label = r"(?<! ) *\[(?:illustrations?|image|map|plate)\b[:.]? *"
     pattern = label + r"((?:[^\[\]]|\[[^\[\]]*\])*)\](?:\s{0,99}\n *\1 *(?=\n))?"
     return cut_out(re.compile(pattern, re.I), text)
-
-
-def remove_footnotes(text: str) -> tuple[str, int]:
-    """Remove blocks `[Footnote …]`, which may span several paragraphs."""
-    return cut_out(re.compile(r"(?<! ) *\[(?:foot)?note\b(?:[^\[\]]|\[[^\[\]]*\])*\]", re.I), text)
-
-
-def remove_footnote_marks(text: str) -> tuple[str, int]:
-    """Remove `[12]`, `[*]`, `[A]` and, directly after a word or its punctuation, `(12)` and `{12}`."""
-    text, brackets = re.subn(r" ?\[(?:\d{1,4}[a-z]?|[*†‡§]+|[A-Z])\](?!\w)", "", text)
-    text, glued = re.subn(r"(?<=[^\s\d(\[{])[({]\d{1,3}[)}](?!\w)", "", text)
-    return text, brackets + glued
-
-
-def remove_page_numbers(text: str) -> tuple[str, int]:
-    """Remove `[Pg 12]`, `{p. 12}` and lines like `- 12 -`, and bare numbers if they increase through the text."""
-    text, marked = cut_out(re.compile(r" ?[\[{](?:pages?|pg|pp?)\b\.? *(?:\d+|[ivxlc]+)[\]}]", re.I), text)
-    text, dashed = cut_out(re.compile(r"^ *(?:-+ *\d{1,4} *-+|page \d{1,4}|\{\d{1,4}\}) *$", re.I | re.M), text)
-    bare = re.compile(r"(?<=\n\n) *(\d{1,4}) *(?=\n\n)")
-    numbers = [int(number) for number in bare.findall(text)]
-    rising = sum(later > earlier for earlier, later in itertools.pairwise(numbers))
-    bares = 0
-    if len(numbers) >= 10 and rising > 0.9 * (len(numbers) - 1):
-        text, bares = cut_out(bare, text)
-    return text, marked + dashed + bares
-
-
-def remove_contents(text: str) -> tuple[str, int]:
-    """Remove tables of contents and lists of illustrations in the first fifth of the text. Counts lines.
-
-    A list ends before a line that it already contains (the first heading of the text), before prose, or at a gap of
-    three blank lines. A "list" of fewer than three lines stays.
-    """
-    lines = text.split("\n")
-    heading = re.compile(r"\W*(?:table of )?(?:contents|(?:list of )?illustrations)\W*", re.I)
-    kept: list[str] = []
-    removed = i = 0
-    while i < len(lines) and len(kept) < (len(kept) + len(lines) - i) // 5 + 200:
-        end = _end_of_contents(lines, i + 1) if heading.fullmatch(lines[i]) else i
-        if end is None:
-            break  # nor do later lists end
-        entries = sum(1 for line in lines[i + 1 : end] if line.strip())
-        if entries >= 3:
-            removed += entries + 1
-            i = end
-        else:
-            kept.append(lines[i])
-            i += 1
-    return "\n".join([*kept, *lines[i:]]), removed
-
-
-def _end_of_contents(lines: list[str], start: int) -> int | None:
-    """The index of the line after a list. None: only short lines follow, so it is not a table of contents."""
-    seen: set[str] = set()
-    blank = 0
-    for i in range(start, len(lines)):
-        line = lines[i]
-        if not line.strip():
-            blank += 1
-            continue
-        entry = re.sub(r"[\W\d_]+", " ", line).strip().casefold()
-        is_prose = len(line.strip()) > 60 and not re.search(r"(?:\d|\b[ivxlc]+)\.?$", line)
-        if (seen and blank >= 3) or (blank and entry in seen) or is_prose:
-            return i
-        seen.add(entry or line)
-        blank = 0
-    return None
-
-
-def remove_index(text: str) -> tuple[str, int]:
-    """Remove an index at the end: a heading, then mostly lines with page numbers. Counts lines."""
-    heading = re.compile(r" *(?:general )?index\b.{0,30}", re.I)
-    start = cut = len(text)
-    removed = following = with_numbers = 0  # following: lines after the current one that are not blank
-    for line in reversed(text.split("\n")):
-        start -= len(line)
-        if start <= 0.5 * len(text):
-            break
-        if heading.fullmatch(line) and following >= 5 and with_numbers > 0.6 * following:
-            cut, removed = start, following + 1
-        if line.strip():
-            following += 1
-            with_numbers += bool(re.search(r"\d", line))
-        start -= 1  # the line feed before it
-    return (text[:cut].rstrip("\n") + "\n", removed) if removed else (text, 0)
-
-
-def remove_headings(text: str) -> tuple[str, int]:
-    """Remove paragraphs that are headings: `BOOK IV`, `XXIV.`, and lines in capitals.
-
-    A line in capitals that occurs three times or more names a speaker, and stays.
-    """
-    paragraphs = re.split(r"(\n\s*\n)", text)
-    occurrences = Counter(paragraph.strip() for paragraph in paragraphs)
-
-    def is_heading(paragraph: str) -> bool:
-        line = paragraph.strip()
-        if not line or "\n" in line or len(line) > 80:
-            return False
-        if HEADING.fullmatch(line):
-            return True
-        return line.isupper() and occurrences[line] < 3 and not line.endswith(":") and len(line) > 3
-
-    kept = [paragraph for paragraph in paragraphs if not is_heading(paragraph)]
-    return "".join(kept), len(paragraphs) - len(kept)
-
-
-def remove_title_page(text: str) -> tuple[str, int]:
-    """Remove the short paragraphs before the first long one: title, author, translator, place, year.
-
-    They stay if there are many of them, or if one contains a question mark, exclamation mark or colon.
-    """
-    paragraphs = text.strip("\n").split("\n\n")
-    for count, paragraph in enumerate(paragraphs[:MAX_TITLE_PARAGRAPHS]):
-        if len(paragraph.split()) >= 15:
-            return "\n\n".join(paragraphs[count:]) + "\n", count
-        if re.search(r"[?!:]", paragraph):
-            break
-    return text, 0
 
 
 def remove_ornaments(text: str) -> tuple[str, int]:

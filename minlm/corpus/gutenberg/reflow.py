@@ -3,11 +3,13 @@
 import itertools
 import re
 
+from minlm.corpus.gutenberg.speakers import first_line
+
 LONGEST_WORD = 100  # characters
 
 
 def reflow(text: str) -> tuple[str, int]:
-    """Join each prose paragraph into one line; keep the lines of verse, without indentation.
+    """Join each prose paragraph into one line; keep the lines of verse, without indentation, and the names of speakers.
 
     Returns:
         The text with one blank line between paragraphs, and the number of line breaks removed.
@@ -17,12 +19,15 @@ def reflow(text: str) -> tuple[str, int]:
     words = set(re.findall(r"\w+(?:-\w+)*", text))
     paragraphs, joined = [], 0
     for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
-        lines = [line for line in paragraph.split("\n") if line.strip()]
+        speaker, _, speech = paragraph.partition("\n")
+        has_speaker = bool(speech.strip()) and first_line(paragraph) is not None
+        lines = [line for line in (speech if has_speaker else paragraph).split("\n") if line.strip()]
         if is_verse(lines, width):
-            paragraphs.append("\n".join(line.strip() for line in lines))
+            reflowed = "\n".join(line.strip() for line in lines)
         else:
-            paragraphs.append(join_lines(lines, words))
+            reflowed = join_lines(lines, words)
             joined += max(len(lines) - 1, 0)
+        paragraphs.append(f"{speaker.strip()}\n{reflowed}" if has_speaker else reflowed)
     return "\n\n".join(filter(None, paragraphs)) + "\n", joined
 
 
