@@ -4,18 +4,18 @@ There are two streaming passes. The first records the position and the number of
 copies the documents in their new order. Memory holds three numbers per document, never the text.
 """
 
-import functools
 import io
 import json
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from minlm.atomic import atomic_write
+from minlm.corpus.words import IntArray, count_before, mark_words
 from minlm.documents import BLOCK_BYTES, SEPARATOR, read_blocks
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
@@ -23,10 +23,12 @@ from minlm.progress import Progress, log
 TRAIN_FRACTION = 0.95  # of target_total_words; the rest is validation
 CUT_ABOVE = 0.001  # the last document is cut to size if more than this fraction of the words is missing without it
 
+LONGEST_SENTENCE = 1 << 16  # bytes
+MANY_PASSES = 4  # over a source; more teach a model little (Muennighoff et al. 2023)
+
+_SENTENCE_END = re.compile(rb"""[.!?](?:["')\]]|\xe2\x80[\x99\x9d])*(?=\s|\Z)|\n\s*?(?=\n)""")
 _LINE_ENDS = b"\r\n"
 _END = f"\n{SEPARATOR}\n".encode()
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Mixture:
     @property
     def share(self) -> float:
         """The fraction of the words that comes from ancient books."""
-        return self.ancient_words / (self.base_words + self.ancient_words)
+        return self.ancient_words / max(self.base_words + self.ancient_words, 1)
 
 
 def mix_corpora(
@@ -163,6 +165,12 @@ def mix_files(
         f"{output}: {mixture.documents:,} documents, {sum(words):,} words, {mixture.share:.1%} ancient; "
         f"passes: {passes[0]:.2f} over the base, {passes[1]:.2f} over the ancient books"
     )
+    for path, count in ((base, passes[0]), (ancients, passes[1])):
+        if count > MANY_PASSES:
+            log.warning(
+                f"warning: {output} contains each document of {path} {count:.1f} times; a model learns little from "
+                f"more than {MANY_PASSES}. Lower the share or target_total_words, or add text."
+            )
     return mixture
 
 
@@ -177,7 +185,7 @@ def scan(path: str | Path) -> Spans:
             size = np.fromiter(map(len, block.split(separator)), np.int64)  # of the texts between separators
             last = np.cumsum(size + len(separator)) - len(separator)  # end of each document's text in this block
             first = last - size
-            before_first, before_last = _count_before(mark_words(block), np.stack([first, last]))
+            before_first, before_last = count_before(mark_words(block), np.stack([first, last]))
             words = before_last - before_first
             words[0] += words_so_far
             offset = first + position
@@ -194,7 +202,7 @@ def scan(path: str | Path) -> Spans:
 def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     """Choose documents with `words` words in total: all documents as often as needed, then some at random.
 
-    Each pass keeps the order of the file. The last document is cut to reach the number of words.
+    Each pass keeps the order of the file. The last document is cut after a sentence, near the number of words.
     """
     if words == 0:
         return source.take(np.empty(0, np.int64))
@@ -205,9 +213,7 @@ def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     chosen = source.take(np.concatenate([np.tile(everything, passes), np.sort(shuffled[:count])]))
     missing = words - chosen.total_words
     if missing > CUT_ABOVE * words:
-        last = source.take(shuffled[count : count + 1])
-        last.length[0] = _bytes_of_words(last, missing)
-        last.words[0] = missing
+        last = _cut_at_sentence(source.take(shuffled[count : count + 1]), missing)
         chosen = Spans(
             source.path,
             *(np.concatenate([getattr(chosen, name), getattr(last, name)]) for name in ("offset", "length", "words")),
@@ -215,47 +221,23 @@ def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     return chosen
 
 
-def mark_words(block: bytes) -> npt.NDArray[np.bool_]:
-    r"""Mark the bytes of UTF-8 text at which a word (`\b\w+\b`) begins. Returns an array of shape (bytes,).
+def _cut_at_sentence(document: Spans, words: int) -> Spans:
+    """The start of one document, up to the last end of a sentence within its first `words` words.
 
-    Each byte becomes 1 (part of a word) or 0; a word begins where 1 follows 0. This is ten times faster than a
-    regular expression.
+    If none ends in the last `LONGEST_SENTENCE` bytes, the end of a line counts; without one, there is no document.
     """
-    is_word = np.frombuffer(bytearray(block).translate(_IS_ASCII_WORD), np.uint8)  # a bytearray, to be writable
-    if not block.isascii():
-        data = np.frombuffer(block, np.uint8)
-        first = np.flatnonzero(data >= 0xC0)  # first bytes of characters beyond ASCII
-        more = 1 + (data[first] >= 0xE0).astype(np.int32) + (data[first] >= 0xF0)  # number of bytes after each
-        code = data[first] & (0x3F >> more)  # int32: the code point, to which each following byte adds six bits
-        parts = [(has := more >= k, first[has] + k) for k in (1, 2, 3)]
-        for has, offset in parts:
-            code[has] = code[has] << 6 | (data[offset] & 0x3F)
-        is_word[first] = _is_word()[code]
-        for has, offset in parts:
-            is_word[offset] = is_word[first[has]]
-    begins = is_word.astype(np.bool_)
-    np.greater(is_word[1:], is_word[:-1], out=begins[1:])
-    return begins
-
-
-def _count_before(marks: npt.NDArray[np.bool_], offsets: IntArray) -> IntArray:
-    """Count the marks before each offset. 64 marks form one integer, whose bits are counted in one operation."""
-    bits = np.zeros(len(marks) // 64 * 8 + 8, np.uint8)  # includes the integer of offset len(marks)
-    packed = np.packbits(marks, bitorder="little")
-    bits[: len(packed)] = packed
-    integers = bits.view("<u8")
-    whole = np.concatenate([[0], np.cumsum(np.bitwise_count(integers), dtype=np.int64)])
-    below = (np.uint64(1) << (offsets % 64).astype(np.uint64)) - np.uint64(1)
-    return whole[offsets // 64] + np.bitwise_count(integers[offsets // 64] & below)
-
-
-_IS_ASCII_WORD = bytes(chr(byte).isalnum() or chr(byte) == "_" for byte in range(128)) + bytes(128)
-
-
-@functools.cache
-def _is_word() -> npt.NDArray[np.uint8]:
-    r"""1 for each Unicode code point that `\w` matches, otherwise 0. Shape (0x110000,)."""
-    return np.array([chr(code).isalnum() or chr(code) == "_" for code in range(0x110000)], np.uint8)
+    start, size = int(document.offset[0]), _bytes_of_words(document, words)
+    tail = max(0, size - LONGEST_SENTENCE)
+    with open(document.path, "rb") as file:
+        file.seek(start + tail)
+        text = file.read(size - tail)
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)] or [
+        match.end() for match in re.finditer(b"\n", text)
+    ]
+    if not ends:
+        return document.take(np.empty(0, np.int64))
+    lost = int(mark_words(text)[ends[-1] :].sum())
+    return Spans(document.path, document.offset, np.array([tail + ends[-1]]), np.array([words - lost]))
 
 
 def _bytes_of_words(document: Spans, words: int) -> int:

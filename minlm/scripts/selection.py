@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", default="data/ancients/selection.csv", metavar="FILE", help="Table to write")
     cli.add_setting(parser, "ancients.author_year_end")
     cli.add_setting(parser, "ancients.max_books", minimum=1)
-    cli.add_settings(parser, "ancients", "include", "exclude")
+    cli.add_settings(parser, "ancients", "include", "exclude", "gutendex_url", "request_delay")
     parser.add_argument(
         "--books_dir", default="data/ancients/books", metavar="DIR", help="Folder of the books, for the table"
     )
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     choices = write_selection(
         arguments.catalog, arguments.output, arguments.author_year_end, arguments.max_books, arguments.include,
-        arguments.exclude, arguments.books_dir,
+        arguments.exclude, arguments.books_dir, arguments.gutendex_url, arguments.request_delay,
     )  # fmt: skip
     kept = sum(choice.kept for choice in choices)
     for kind, number in Counter(choice.kind for choice in choices).most_common():

@@ -1,3 +1,4 @@
+import json
 import random
 import re
 from collections import Counter
@@ -29,7 +30,7 @@ def write(path, documents):
 def corpus(path, name, count, words, seed=0):
     """`count` documents of about `words` words each, all of them beginning with `name` and a number."""
     rng = random.Random(seed)
-    documents = [f"{name} {i} " + "w, " * rng.randrange(words // 2, words * 3 // 2) for i in range(count)]
+    documents = [f"{name} {i} " + "w. " * rng.randrange(words // 2, words * 3 // 2) for i in range(count)]
     write(path, [document.rstrip() for document in documents])
     return path
 
@@ -130,7 +131,7 @@ def test_share_one_and_share_zero_with_a_target(tmp_path):
 
 def test_one_giant_document(tmp_path, monkeypatch):
     monkeypatch.setattr("minlm.corpus.mix.BLOCK_BYTES", 1000)
-    giant = " ".join(f"word{i}\u2019s\n" if i % 7 == 0 else f"word{i}" for i in range(20_000)).rstrip()
+    giant = " ".join(f"word{i}\u2019s.\n" if i % 7 == 0 else f"word{i}" for i in range(20_000)).rstrip()
     base = write(tmp_path / "base.txt", [giant])
     ancients = corpus(tmp_path / "ancients.txt", "old", 30, 50)
     total = words_of([giant]) + words_of(iter_documents(ancients))
@@ -166,6 +167,28 @@ def test_validation_text_is_read_as_often_as_it_must_be_and_no_more(tmp_path):
     small = mix_corpora((base, base), (ancients, ancients), outputs, 0.4, target_total_words=sum(words.values()))
     assert max(Counter(iter_documents(outputs[1])).values()) == 1
     assert small["valid"].base_passes < 1
+
+
+@pytest.mark.parametrize("words", range(1, 12))
+def test_a_document_is_cut_after_a_sentence(tmp_path, words):
+    base = write(tmp_path / "base.txt", ['He came. "Who saw him?" asked she\nat once! No one\n\nIt was dark and'])
+    mix_files(base, None, tmp_path / "out.txt", 0, words, 0)
+    (found, *_) = [*iter_documents(tmp_path / "out.txt"), ""]
+    ends = ["", "He came.", 'He came. "Who saw him?"', 'He came. "Who saw him?" asked she\nat once!']
+    sizes = [0, 2, 5, 9, 11]
+    assert found == [*ends, f"{ends[-1]} No one"][max(i for i, size in enumerate(sizes) if size <= words)]
+
+
+def test_many_passes_are_recorded_and_reported(tmp_path, caplog):
+    base = corpus(tmp_path / "base.txt", "base", 30, 20)
+    few = corpus(tmp_path / "old.txt", "old", 3, 20)
+    outputs, record = (tmp_path / "train.txt", tmp_path / "valid.txt"), tmp_path / "mixture.json"
+    mix_corpora((base, base), (few, few), outputs, 0.4, record=record)
+    train = json.loads(record.read_text())["train"]
+    assert train[str(few)]["passes"] > 4 > train[str(base)]["passes"]
+    shown = caplog.text
+    assert f"contains each document of {few} {train[str(few)]['passes']:.1f} times" in shown
+    assert f"contains each document of {base}" not in shown
 
 
 def test_bad_input(tmp_path):

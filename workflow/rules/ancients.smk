@@ -38,11 +38,12 @@ checkpoint selection:
         mem_mb=1000,
         runtime=10,
     params:
-        flags=RUNS.settings("ancients", "author_year_end", "max_books", "include", "exclude"),
+        flags=RUNS.settings("ancients", "author_year_end", "max_books", "include", "exclude", "gutendex_url"),
+        execution=RUNS.execution("ancients", "request_delay"),
     message:
         "Choosing the books."
     shell:
-        "job python -m minlm.scripts.selection --catalog {input:q} {params.flags}"
+        "job python -m minlm.scripts.selection --catalog {input:q} {params.flags} {params.execution}"
         " --books_dir data/ancients/books --output {output.csv:q} --log_file {log:q}"
 
 

@@ -39,15 +39,16 @@ BRACKETED_NOTE = re.compile(
     rf"\[(?:original )?(?:{WHO}|\*\*)(?:[^\[\]]|\[[^\[\]]*\])*\]|\[(?:end|start) of transcriber[^\[\]]*\]", re.I
 )
 REMARK = re.compile(  # in brackets at either end of a book
-    r"\[[^\[\]]*\b(?:footnotes?|transliterat\w+|e-?texts?|scanned|proofread|italics?|ascii|uncredited)\b[^\[\]]*\]", re.I
+    r"\[[^\[\]]*\b(?:footnotes?|transliterat\w+|e-?texts?|scanned|proofread|italics?|ascii|uncredited)\b[^\[\]]*\]",
+    re.I,
 )
 ERRORS_HEADING = (
     r"(?im)^[^\w\n]*(?:errata|corrigenda|(?:list of )?(?:errors|corrections|typographical errors|misprints)\b.{0,40}"
     r"|the following (?:\w+ )?(?:\w+ )?(?:errors|typos|misprints|corrections|changes)\b.*(?:\n.+){0,3})$"
 )
 ERROR = (  # a paragraph of a list of errors
-    r"(?=.*(?:\n.+)*?(?:\b(?:for|read|reads|changed to|corrected|misprint\w*|typo)\b|-->|=>)).*\b(?:p|pp|page|line|l|chapter)"
-    r"\b\.? ?[\dIVXLC].*(?:\n.+)*"
+    r"(?=.*(?:\n.+)*?(?:\b(?:for|read|reads|changed to|corrected|misprint\w*|typo)\b|-->|=>))"
+    r".*\b(?:p|pp|page|line|l|chapter)\b\.? ?[\dIVXLC].*(?:\n.+)*"
 )
 
 

@@ -18,6 +18,7 @@ from minlm.reading import UNREADABLE
 PASSES = 3  # over the pages, if the catalog changes while it is read
 MAX_PAGES = 10_000  # all of Project Gutenberg takes 2,500
 MAX_CATALOG_BYTES = 1_000_000_000
+IDS_OF_A_REQUEST = 32  # as many as a page of the answer has
 
 
 def write_catalog(
@@ -45,7 +46,7 @@ def write_catalog(
         log.info(f"{output} exists; delete it to read the catalog from {gutendex_url} again")
         return sum(1 for _ in open(output, "rb"))
     query = urlencode({"author_year_end": author_year_end, "languages": ",".join(languages)}, safe=",")
-    first_page = f"{gutendex_url}{'&' if '?' in gutendex_url else '?'}{query}"
+    first_page = _with_query(gutendex_url, query)
     with web.make_session(web.Pace(request_delay, output.with_name(web.PACE_FILE))) as session:
         books = _read_pages(session, first_page)
     if not books:
@@ -54,6 +55,33 @@ def write_catalog(
         for number in sorted(books):
             out.write(json.dumps(books[number], ensure_ascii=False) + "\n")
     return len(books)
+
+
+def fetch_books(gutendex_url: str, ids: Sequence[int], request_delay: float, pace_file: str | Path) -> list[Book]:
+    """Read the entries of some books from a Gutendex server, whoever wrote them and whenever.
+
+    Args:
+        gutendex_url: address of the list of books.
+        ids: of the books.
+        request_delay: seconds between two requests.
+        pace_file: see `web.Pace`.
+
+    Returns:
+        The entries that the server has.
+
+    Raises:
+        MinlmError: the server cannot be reached, or its answers are not a catalog.
+    """
+    found: dict[int, Book] = {}
+    with web.make_session(web.Pace(request_delay, pace_file)) as session:
+        for first in range(0, len(ids), IDS_OF_A_REQUEST):
+            query = urlencode({"ids": ",".join(map(str, ids[first : first + IDS_OF_A_REQUEST]))}, safe=",")
+            found |= _read_pages(session, _with_query(gutendex_url, query))
+    return [found[number] for number in ids if number in found]
+
+
+def _with_query(url: str, query: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
 def read_catalog(path: str | Path) -> list[Book]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minlm.atomic import atomic_write
+from minlm.corpus.gutenberg.overlap import report_overlap
 from minlm.documents import trim, write_document
 from minlm.errors import MinlmError
 from minlm.progress import Progress, log
@@ -80,6 +81,7 @@ def build_ancients(
                     file.seek(excerpt.start)
                     write_document(out, trim(file.read(excerpt.end - excerpt.start).decode()).rstrip())
     log.info(f"held out for validation: {', '.join(sorted(path.stem for path in valid_books))}")
+    report_overlap([path for path in words if path not in valid_books], valid_books)
     return excerpts
 
 

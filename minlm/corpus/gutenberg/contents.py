@@ -7,7 +7,8 @@ from minlm.corpus.gutenberg.divisions import NUMBERED
 
 MANY = 4  # lines in a row that are headings: a table of contents
 _HEADING = re.compile(
-    r"\W*(?:(?:the |table of |general )?contents(?: (?:of|to) .{1,40})?|(?:list of )?(?:illustrations|plates|maps))\W*", re.I
+    r"\W*(?:(?:the |table of |general )?contents(?: (?:of|to) .{1,40})?|(?:list of )?(?:illustrations|plates|maps))\W*",
+    re.I,
 )
 _ENTRY = re.compile(rf" *{NUMBERED}\b.*")
 _NUMBER = re.compile(r"(?:\d|\b[ivxlc]+)\.?$")
@@ -17,8 +18,9 @@ _PAGE = re.compile(r"(?:[ .]{2,}|, *)(?:\d+|[ivxlc]+)\.?$")
 def remove_contents(text: str) -> tuple[str, int]:
     """Remove tables of contents and lists of illustrations in the first fifth of the text. Counts lines.
 
-    A list begins with a heading such as `CONTENTS`, or consists of headings. It ends before a line that it already contains (the first heading of the text), before prose, or at a gap of
-    three blank lines. A "list" of fewer than three lines stays.
+    A list begins with a heading such as `CONTENTS`, or consists of headings. It ends before a line that it already
+    contains (the first heading of the text), before prose, or at a gap of three blank lines. A "list" of fewer than
+    three lines stays.
     """
     lines = text.split("\n")
     kept: list[str] = []

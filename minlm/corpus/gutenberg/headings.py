@@ -52,7 +52,9 @@ def remove_headings(text: str) -> tuple[str, int]:
     paragraphs, gaps = parts[::2], [0, *(gap.count("\n") for gap in parts[1::2])]
     speakers = find_speakers(paragraphs, gaps)
     headings = {i for i in range(len(paragraphs)) if i not in speakers and _is_heading(paragraphs, i)}
-    headings |= {i for i, paragraph in enumerate(paragraphs) if paragraph.strip().isupper() and {i - 1, i + 1} & headings}
+    headings |= {
+        i for i, paragraph in enumerate(paragraphs) if paragraph.strip().isupper() and {i - 1, i + 1} & headings
+    }
     count = len(headings)
     for i, paragraph in enumerate(paragraphs):
         first, _, rest = paragraph.lstrip("\n").partition("\n")

@@ -45,7 +45,7 @@ def find_lists(text: str, paragraphs: list[Span]) -> list[NoteList]:
 
 
 def _read_list(text: str, paragraphs: list[Span], heading: int) -> NoteList:
-    """Read a list to the next heading, unless entries like the ones before it follow; at most to the end of the text."""
+    """Read a list to the next heading, unless entries like the ones before it follow; or to the end of the text."""
     styles: set[str] = set()
     last, entries, i = heading, 0, heading + 1
     is_final = True

@@ -2,8 +2,8 @@
 
 A note begins with a *head*, such as `[12] Text`, `f(12) Text`, `{12} Text`, `12 [ Text ]`, `Footnote 12: Text`,
 `[Footnote 12: Text]` or `* Text`; in a list, also with a plain `12 Text`. Its *mark* in the work is `[12]`, `(12)`,
-`{12}`, `^12`, `*` or a plain `12`. A head belongs to an earlier mark with the same label. All heads of a shape are removed
-with their marks if most of them have a mark; otherwise heads and marks stay.
+`{12}`, `^12`, `*` or a plain `12`. A head belongs to an earlier mark with the same label. If most heads of a
+shape have a mark, all are removed with their marks; otherwise heads and marks stay.
 """
 
 import itertools
@@ -123,9 +123,7 @@ def _bracketed_heads(text: str, paragraphs: list[Span], brackets: dict[int, int]
             yield Head("[note", match["label"] or "", *match.span(), paragraph, None, closed)
 
 
-def _heads(
-    text: str, paragraphs: list[Span], lists: list[NoteList], brackets: dict[int, int]
-) -> Iterator[Head]:
+def _heads(text: str, paragraphs: list[Span], lists: list[NoteList], brackets: dict[int, int]) -> Iterator[Head]:
     """Find the heads at the starts of paragraphs, and at the starts of other lines if they continue to count."""
     remaining = iter(lists)
     current, previous = next(remaining, None), None
@@ -194,7 +192,9 @@ def _match(
             removed.append(head)
     labels = {head.label for head in removed}
     used = {mark.start: mark for _, mark in pairs}
-    used |= {mark.start: mark for mark in marks if mark.label in labels and (symbol != "(" or _is_glued(text, mark.start))}
+    used |= {
+        mark.start: mark for mark in marks if mark.label in labels and (symbol != "(" or _is_glued(text, mark.start))
+    }
     return removed, sorted(used.values(), key=lambda mark: mark.start)
 
 

@@ -2,13 +2,15 @@
 
 import csv
 import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from minlm.atomic import atomic_write
-from minlm.corpus.gutenberg.catalog import read_catalog
+from minlm.corpus import web
+from minlm.corpus.gutenberg.catalog import fetch_books, read_catalog
 from minlm.corpus.gutenberg.entries import Book, add, normalize
 from minlm.errors import MinlmError
 from minlm.progress import log
@@ -17,6 +19,9 @@ COLUMNS = (
     "gutenberg_id", "title", "authors", "translators", "languages", "download_count", "subjects", "bookshelves",
     "text_url", "charset", "other_texts", "local_path", "kept", "reason",
 )  # fmt: skip
+
+
+Work = tuple[tuple[str, ...], tuple[str, ...]]  # the title, with the numbers of its parts, and the authors
 
 
 @dataclass
@@ -31,7 +36,7 @@ class Choice:
     @property
     def kind(self) -> str:
         """The reason without names and numbers, for counting."""
-        return re.sub(r" (?:of \S.*|\(.*\))$|^.* (?=lived after)", "", self.reason)
+        return re.sub(r" (?:(?:of|as) \S.*|\(.*\))$|^.* (?=lived after)", "", self.reason)
 
 
 def write_selection(
@@ -42,13 +47,21 @@ def write_selection(
     include: Collection[int],
     exclude: Collection[int],
     books_dir: str | Path,
+    gutendex_url: str,
+    request_delay: float,
 ) -> list[Choice]:
     """Decide about every book of the catalog (see `select`) and write the decisions as a CSV table (see `COLUMNS`).
 
+    Books of `include` that the catalog does not have, such as anonymous works, are requested from the server.
+
     Raises:
-        MinlmError: the catalog is damaged, lacks an id of `include`, or has no usable book.
+        MinlmError: the catalog is damaged, it and the server lack an id of `include`, or no book is usable.
     """
-    choices = select(read_catalog(catalog), author_year_end, max_books, include, exclude)
+    books = read_catalog(catalog)
+    if missing := sorted(set(include) - {book["id"] for book in books}):
+        log.info(f"asking {gutendex_url} for books that the catalog does not have: {missing}")
+        books += fetch_books(gutendex_url, missing, request_delay, Path(output).with_name(web.PACE_FILE))
+    choices = select(books, author_year_end, max_books, include, exclude)
     if not any(choice.kept for choice in choices):
         raise MinlmError(f"none of the {len(choices)} books of {catalog} can be used; see the reasons in the log")
     with atomic_write(output) as out:
@@ -88,7 +101,7 @@ def select(
         One choice per book, most downloaded first.
 
     Raises:
-        MinlmError: the catalog lacks an id of `include`.
+        MinlmError: an id of `include` is not among the books.
     """
     by_id: dict[int, Book] = {}
     for book in books:
@@ -96,7 +109,7 @@ def select(
             log.info(f"book {book['id']} is in the catalog twice; used once")
     ordered = sorted(by_id.values(), key=lambda book: (-(book["download_count"] or 0), book["id"]))
     if missing := set(include) - set(by_id):
-        raise MinlmError(f"include names books that the catalog does not have: {sorted(missing)}")
+        raise MinlmError(f"include names books that the server does not have: {sorted(missing)}")
     choices = []
     for book in ordered:
         texts = choose_texts(book["formats"])
@@ -110,22 +123,29 @@ def select(
         choices.append(Choice(book, not reason, reason, texts))
 
     # Included books come first, so that neither another version nor max_books displaces them.
-    versions: dict[tuple[str, ...], int] = {}
+    versions: dict[Work, int] = {}
+    collected: dict[Work, int] = {}  # the works within collections
     kept = 0
     for choice in sorted(choices, key=lambda choice: choice.book["id"] not in include):
         if not choice.kept:
             continue
-        number, work = choice.book["id"], _work(choice.book)
+        number, work = choice.book["id"], work_of(choice.book)
+        parts = collected_works(work)
+        overlapping = collected.get(work) or next((versions[part] for part in parts if part in versions), None)
         if number in include:
             choice.reason = "included by id"
         elif work in versions:
             choice.kept, choice.reason = False, f"another version of {versions[work]}"
+        elif overlapping is not None:
+            choice.kept, choice.reason = False, f"in part the same as {overlapping}"
         elif max_books is not None and kept >= max_books:
             choice.kept, choice.reason = False, f"beyond max_books ({max_books})"
         else:
             choice.reason = "ancient work in the public domain"
-        versions.setdefault(work, number)
-        kept += choice.kept
+        if choice.kept:
+            versions.setdefault(work, number)
+            collected |= {part: number for part in parts if part not in collected}
+            kept += 1
     return choices
 
 
@@ -181,16 +201,36 @@ def _reason_to_drop(book: Book, author_year_end: int) -> str:
     return ""
 
 
-def _work(book: Book) -> tuple[str, ...]:
-    """A key that all versions of a work share: its title without case, punctuation and subtitle, and its authors.
+def work_of(book: Book) -> Work:
+    """A key that all versions of a work share.
 
-    Numbers of volumes and parts are part of the key: volumes are not versions of each other.
+    The title is without case, accents, punctuation, subtitle, leading article and the name of the author. Numbers of
+    volumes and parts belong to the key: volumes are not versions of each other.
     """
-    title = book["title"] or ""
-    part = re.findall(
-        r"\b(?:vol(?:ume)?|books?|part)\b[.\s]*([\divxlc]+(?:\s*-\s*[\divxlc]+)?)\b", title, re.IGNORECASE
-    )
-    main = re.split(r"[:;\r\n]|--|—|\s-\s", title)[0] or title
-    words = re.findall(r"\w+", main.casefold().replace("'", "").replace("’", ""))
-    authors = sorted(" ".join(re.findall(r"\w+", author["name"].casefold())) for author in book["authors"] or ())
-    return (" ".join(words), *(number.casefold() for number in part), *authors)
+    title = _plain(book["title"] or "")
+    part = re.findall(r"\b(?:vol(?:ume)?|books?|part)\b[.\s]*([\divxlc]+(?:\s*-\s*[\divxlc]+)?)\b", title)
+    main = re.split(r"[:;(\r\n]|--|\s-\s|,? (?:translated|rendered|done) ", title)[0] or title
+    authors = sorted(" ".join(re.findall(r"\w+", _plain(author["name"]))) for author in book["authors"] or ())
+    names = {name for author in authors for name in author.split()}
+    words = re.findall(r"\w+|,|&", main.replace("'", ""))
+    if words and words[0].removesuffix("s") in names:  # Homer's Iliad
+        words = words[1:] or words
+    for i in range(len(words) - 1, 0, -1):
+        if words[i] in ("of", "by") and (names | {"the"}).issuperset(words[i + 1 :]):  # The Iliad of Homer
+            words = words[:i]
+    if words and words[0] in ("the", "a", "an"):
+        words = words[1:] or words
+    return (" ".join(words), *part), tuple(authors)
+
+
+def collected_works(work: Work) -> list[Work]:
+    """The keys of the works that the title of a collection names: "Apology, Crito, and Phaedo" has three."""
+    (title, *number), authors = work
+    parts = [re.sub(r"^(?:and|&|the|an?) ", "", part.strip()) for part in re.split(r" , | and | & ", title)]
+    return [((part, *number), authors) for part in parts if part] if len(parts) > 1 else []
+
+
+def _plain(text: str) -> str:
+    """Text in small letters without accents, with ae for æ and a dash as two hyphens."""
+    text = unicodedata.normalize("NFKD", text.casefold().replace("æ", "ae").replace("œ", "oe").replace("—", "--"))
+    return "".join(char for char in text if not unicodedata.combining(char)).replace("’", "'")

@@ -58,9 +58,7 @@ def find_speakers(paragraphs: list[str], gaps: list[int]) -> set[int]:
     speakers = recurring & in_form
     widest_gap = sorted(gaps[i] for i in speakers)[int(0.9 * len(speakers))]
     speakers |= {
-        i
-        for i in in_form
-        if gaps[i] <= widest_gap and any(i + step in speakers for step in range(-NEAR, NEAR + 1))
+        i for i in in_form if gaps[i] <= widest_gap and any(i + step in speakers for step in range(-NEAR, NEAR + 1))
     }
     names = {lines[i].name for i in speakers}
     cast = tuple(f"{name} " for name in names)  # `PRIEST OF ZEUS.` in the list of characters speaks as `PRIEST.`
@@ -108,7 +106,10 @@ def _split_speeches(text: str) -> tuple[str, int]:
     speeches = {
         i
         for i in recurring
-        if i > 0 and lines[i - 1].strip() and not lines[i - 1].strip().isupper() and "".join(lines[i + 1 : i + 2]).strip()
+        if i > 0
+        and lines[i - 1].strip()
+        and not lines[i - 1].strip().isupper()
+        and "".join(lines[i + 1 : i + 2]).strip()
     }
     return "\n".join("\n" + line if i in speeches else line for i, line in enumerate(lines)), len(speeches)
 

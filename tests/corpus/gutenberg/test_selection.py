@@ -146,7 +146,7 @@ def test_selection_table(tmp_path):
     ]
     source = tmp_path / "catalog.jsonl"
     source.write_text("".join(json.dumps(entry) + "\n" for entry in books))
-    write_selection(source, tmp_path / "s.csv", 500, None, [], [], "data/books")
+    write_selection(source, tmp_path / "s.csv", 500, None, [], [], "data/books", "http://none.invalid", 0)
     with open(tmp_path / "s.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
@@ -168,7 +168,7 @@ def test_selection_table(tmp_path):
     }
     assert (rows[1]["kept"], rows[1]["reason"], rows[1]["local_path"]) == ("no", "not in the public domain", "")
     with pytest.raises(MinlmError, match="none of the 2 books"):
-        write_selection(source, tmp_path / "none.csv", -9999, None, [], [], "data/books")
+        write_selection(source, tmp_path / "none.csv", -9999, None, [], [], "data/books", "http://none.invalid", 0)
     source.write_text(source.read_text() + "{}\n")
     with pytest.raises(MinlmError, match="line 3"):
         read_catalog(source)
@@ -196,3 +196,55 @@ def test_programs(server, tmp_path, capfd):
             main(arguments)
         assert stopped.value.code == status
         assert len(capfd.readouterr().err.splitlines()) == status  # argparse also names --help
+
+
+HOMER, PLATO = [person("Homer", -750, -650)], [person("Plato", -428, -348)]
+AURELIUS = [person("Marcus Aurelius, Emperor of Rome", 121, 180)]
+
+
+@pytest.mark.parametrize(
+    ("authors", "titles"),
+    [
+        (HOMER, ["The Iliad", "The Iliad of Homer", "Iliad", "ILIAD", "Homer's Iliad", "The Iliad; done into English"]),
+        (HOMER, ["The Odyssey of Homer, translated into verse", "Odyssey (1900)", "The Odyssey by Homer"]),
+        (HOMER, ["The \u00c6thiopis", "Aethiopis", "\u00c6thiopis: A Fragment"]),
+        (AURELIUS, ["Meditations", "The Meditations of the Emperor Marcus Aurelius", "Meditations of Marcus Aurelius"]),
+        (HOMER, ["L'H\u00e9cube", "L'Hecube"]),
+    ],
+)
+def test_titles_of_one_work(authors, titles):
+    books = [book(i, title, authors, downloads=100 - i) for i, title in enumerate(titles, start=1)]
+    decided = reasons(books)
+    assert [number for number, (kept, _) in decided.items() if kept] == [1]
+    assert {reason for kept, reason in decided.values() if not kept} == {"another version of 1"}
+
+
+def test_other_works_are_no_versions():
+    titles = ["The Iliad", "The Odyssey", "A Life", "The Life of Homer in Chios", "Plays, Volume 1", "Plays, Volume 2"]
+    assert all(kept for kept, _ in reasons([book(i, title, HOMER) for i, title in enumerate(titles)]).values())
+    assert all(kept for kept, _ in reasons([book(1, "Apology", PLATO), book(2, "Apology", HOMER)]).values())
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_overlapping_collections_the_most_downloaded_is_kept(first):
+    titles = ["Apology", "Apology, Crito, and Phaedo of Socrates", "Works and Days"]
+    books = [book(i, title, PLATO, downloads=20 if i == first else 10) for i, title in enumerate(titles)]
+    decided = reasons(books)
+    assert decided[first][0]
+    assert decided[2][0]
+    assert decided[1 - first] == (False, f"in part the same as {first}")
+    assert reasons(books, include=[0, 1])[1 - first][0]
+
+
+def test_included_books_that_the_catalog_lacks_come_from_the_server(server, tmp_path):
+    source = tmp_path / "catalog.jsonl"
+    source.write_text(json.dumps(book(1, "Iliad")) + "\n")
+    anonymous = [book(number, f"Work {number}", authors=[]) for number in (348, 2017)]
+    server.answer = pages(server, anonymous)
+    write_selection(source, tmp_path / "s.csv", 500, None, [348, 1, 2017], [], "b", f"{server.url}/books/", 0)
+    assert [request.path for request in server.requests] == ["/books/?ids=348,2017"]
+    with open(tmp_path / "s.csv", newline="", encoding="utf-8") as file:
+        rows = {row["gutenberg_id"]: (row["kept"], row["reason"]) for row in csv.DictReader(file)}
+    assert rows == dict.fromkeys(["1", "348", "2017"], ("yes", "included by id"))
+    with pytest.raises(MinlmError, match=r"the server does not have: \[9\]"):
+        write_selection(source, tmp_path / "s.csv", 500, None, [348, 9], [], "b", f"{server.url}/books/", 0)
