@@ -1,8 +1,8 @@
 """What cleaning keeps and leaves of eleven Project Gutenberg books whose notes and marks are described here by hand.
 
-The words of a book are divided without the code that is measured: `BOOKS` names, for each book, the first and the last
-line of the work (a translator's preface belongs to it), the passages within it that are notes, contents or an index, and
-the marks. All else is the work's own, except headings: lines in capitals or a number alone.
+The words of a book are divided without the code that is measured. `BOOKS` names, for each book, the first line of the
+work (a translator's preface belongs to it), what follows its last line, the passages within it that are notes, contents,
+index or captions, and the marks. All else is the work's own, except headings: lines in capitals or a number alone.
 
 - kept: of the work's own words, by their number of occurrences
 - notes: five words in a row of the notes that are in the result and not in the work, of all in the result
@@ -28,7 +28,7 @@ from minlm.corpus.gutenberg.books import decode
 from minlm.corpus.gutenberg.cleaning import clean_book
 
 SUSPICIOUS = re.compile(
-    r"gutenberg|transcriber|preparer'?s note|copyright|\be-?(?:text|book)s?\b|small print|pglaf|produced by", re.I
+    r"gutenberg|transcriber|preparer'?s note|copyright|\be-?(?:text|book)s?\b|small print|pglaf|^produced by", re.I
 )
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
@@ -50,23 +50,31 @@ BOOKS = {
     "1497": Description(r"^The Republic of Plato is the", r"^End of|^\*\*\* END"),
     "2199": Description(r"^The quarrel between Agamemnon", r"^End of|^\*\*\* END"),
     "2680-8": Description(
-        r"^MARCUS AURELIUS ANTONINUS was", r"^End of",
-        (r"^ {5}\d\.? .*(?:\n {5}.*)*", r"^NOTES$[\s\S]*?(?=^GLOSSARY)"), r"(?<=[.,:;'\"A-Za-z-])\(\d\)|Fronto's \(2\)|did \(3\)",
+        r"^MARCUS AURELIUS ANTONINUS was", r"^End of", (r"^ {5}\d\.? .*(?:\n {5}.*)*", r"^NOTES$[\s\S]*?(?=^GLOSSARY)"),
+        r"(?<=[.,:;'\"A-Za-z-])\(\d\)|Fronto's \(2\)|did \(3\)",
     ),
-    "6130-0": Description(r"^Scepticism is as much", r"^\*\*\*END", (r"^FOOTNOTES$[\s\S]*",), r"\[\d+\]|(?<=[,.d])\(1\d\d\)"),
+    "6130-0": Description(
+        r"^Scepticism is as much", r"^\*\*\*END", (r"^ *\[Illustration[^]]*\]\n*.*$", r"^FOOTNOTES$[\s\S]*"),
+        r"\[\d+\]|(?<=\S)\(\d+\)",
+    ),
     "14417": Description(
         r"^The sense of difficulty", r"^End of", (r"^\[Footnote[^]]*\]", r"^NOTES TO THE AGA[\s\S]*"), r"\[\d+\]",
         r"^(?:[A-Z]+ )?[A-Z]+(?: [A-Z])?\.$",
     ),
     "27673": Description(
-        r"^If I have turned", r"^End of", (r"^ *\[Sidenote:[^]]*\]", r"^ +NOTES TO$[\s\S]*"), r"\[Sidenote", r"^ *[A-Z]+\.$",
+        r"^If I have turned", r"^End of", (r"^ *\[Sidenote:[^]]*\]", r"^ +NOTES TO$[\s\S]*"), r"\[Sidenote",
+        r"^ *[A-Z]+\.$",
     ),
     "3012": Description(
-        r"^This is the first of", r"^End of", (r"^ f\(\d+\).*(?:\n .*)*",), r"\(\d+\)", r"^[A-Z]{3}[A-Z ]+(?=(?:\(\d+\)| \([a-zA-Z ]+\))*$)",
+        r"^This is the first of", r"^End of", (r"^ f\(\d+\).*(?:\n .*)*",), r"\(\d+\)",
+        r"^(?!THE ACH|DRAMATIS)[A-Z]{3}[A-Z ]+(?=(?:\(\d+\)| \([a-zA-Z ]+\))*$)",
     ),
-    "1727": Description(r"^This translation is intended", r"^\*\*\* END|^End of", (r"^ +FOOTNOTES$[\s\S]*",), r"\{\d+\}"),
+    "1727": Description(
+        r"^This translation is intended", r"^\*\*\* END|^End of", (r"^ +FOOTNOTES$[\s\S]*",), r"\{\d+\}"
+    ),
     "2707": Description(
-        r"^If a new translation", r"^End of", (NOTES_TO_BOOKS,), r"(?<=[^\d\W]| [a-z]|[.,;:!?\"')]) \d{1,5}(?=[\s.,;:])(?!\.\s+[A-Z])",
+        r"^If a new translation", r"^End of", (NOTES_TO_BOOKS,),
+        r"(?<=[^\d\W]| [a-z]|[.,;:!?\"')]) \d{1,5}(?=[\s.,;:])(?!\.\s+[A-Z])",
     ),
     "st15w10": Description(
         r"^C\. Suetonius Tranquillus was", r"^End of|\*\*\* END",
@@ -135,9 +143,8 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="with the books as they were fetched")
     folders = parser.parse_args().folders
     paths = {path.stem: path for folder in folders for path in folder.glob("*.txt") if path.stem in BOOKS}
-    print(
-        "| book | cleaned by | kept | notes | marks | speakers lost | license lines | CPU s |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| book | cleaned by | kept | notes | marks | speakers lost | license lines | CPU s |")
+    print("|" + 8 * "---|")
     for name in BOOKS:
         if name not in paths:
             continue
