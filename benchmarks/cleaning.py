@@ -1,7 +1,7 @@
 """What cleaning keeps and leaves of eleven Project Gutenberg books whose notes and marks are described here by hand.
 
 The words of a book are divided without the code that is measured. `BOOKS` names, for each book, the first line of the
-work (a translator's preface belongs to it), what follows its last line, the passages within it that are notes, contents,
+work (a translator's preface belongs to it), what follows its last line, the passages in it that are notes, contents,
 index or captions, and the marks. All else is the work's own, except headings: lines in capitals or a number alone.
 
 - kept: of the work's own words, by their number of occurrences
@@ -73,8 +73,7 @@ BOOKS = {
         r"^This translation is intended", r"^\*\*\* END|^End of", (r"^ +FOOTNOTES$[\s\S]*",), r"\{\d+\}"
     ),
     "2707": Description(
-        r"^If a new translation", r"^End of", (NOTES_TO_BOOKS,),
-        r"(?<=[^\d\W]| [a-z]|[.,;:!?\"')]) \d{1,5}(?=[\s.,;:])(?!\.\s+[A-Z])",
+        r"^If a new translation", r"^End of", (NOTES_TO_BOOKS,), r"(?<=[a-z.,;:!?\"')])\s\d{1,5}(?=[\s.,;:)]|--)"
     ),
     "st15w10": Description(
         r"^C\. Suetonius Tranquillus was", r"^End of|\*\*\* END",

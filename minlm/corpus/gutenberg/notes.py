@@ -31,7 +31,7 @@ MARKS = {
     "<": rf"<(?P<label>{NUMBER})>(?!\w)",
     "^": rf"(?<=\S)\^(?P<label>{NUMBER})\b",
     "*": r"(?<=[\w.,;:!?\"')’”])(?P<label>\*{1,6}|[†‡§]{1,6})(?![\w*])",
-    "plain": rf"(?<![\dA-Z/$£-])(?<!\d[.,:])(?P<label>{NUMBER})(?![\w/-])(?![.,:]\d)",
+    "plain": rf"(?<![\dA-Z/$£-])(?<!\d[.,:])(?P<label>{NUMBER})(?![\w/]|-(?!-))(?![.,:]\d)",
 }
 HEADS = {  # at the start of a paragraph
     "note": rf"(?i:(?:foot|end)?note) *[\[(#]?{LABEL}[\])]?[:.)\]]",
