@@ -28,7 +28,7 @@ from minlm.corpus.gutenberg.books import decode
 from minlm.corpus.gutenberg.cleaning import clean_book
 
 SUSPICIOUS = re.compile(
-    r"gutenberg|transcriber|preparer'?s note|copyright (?:\(c\)|laws?)|\be-?(?:text|book)s?\b|small print|pglaf|^produced by",
+    r"gutenberg|transcriber|preparer'?s note|copyright (?:\(c\)|laws?)|\be-?(?:text|book)s?\b|small print|^produced by",
     re.I,
 )
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -74,7 +74,8 @@ BOOKS = {
         r"^This translation is intended", r"^\*\*\* END|^End of", (r"^ +FOOTNOTES$[\s\S]*",), r"\{\d+\}"
     ),
     "2707": Description(
-        r"^If a new translation", r"^End of", (NOTES_TO_BOOKS,), r"(?<=[a-z.,;:!?\"')])\s\d{1,5}(?=[\s.,;:)]|--)(?!\. [A-Z])"
+        r"^If a new translation", r"^End of", (NOTES_TO_BOOKS,),
+        r"(?<=[a-z.,;:!?\"')])\s\d{1,5}(?=[\s.,;:)]|--)(?!\. [A-Z])"
     ),
     "st15w10": Description(
         r"^C\. Suetonius Tranquillus was", r"^End of|\*\*\* END",

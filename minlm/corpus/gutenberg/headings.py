@@ -14,6 +14,7 @@ IMPRINT = re.compile(
 )
 LONGEST_LINE = 80
 MAX_HEADING_LINES = 5
+SHORT = 3  # letters of a line that may also be exclaimed
 MAX_TITLE_PARAGRAPHS = 40
 PROSE_WORDS = 15  # in a paragraph that is no part of a title page
 
@@ -52,9 +53,10 @@ def remove_headings(text: str) -> tuple[str, int]:
     paragraphs, gaps = parts[::2], [0, *(gap.count("\n") for gap in parts[1::2])]
     speakers = find_speakers(paragraphs, gaps)
     headings = {i for i in range(len(paragraphs)) if i not in speakers and _is_heading(paragraphs, i)}
-    headings |= {
-        i for i, paragraph in enumerate(paragraphs) if paragraph.strip().isupper() and {i - 1, i + 1} & headings
-    }
+    for i, paragraph in enumerate(paragraphs):  # `THE` and `OF`
+        is_short = paragraph.strip().isupper() and len(paragraph.strip()) <= SHORT
+        if is_short and i not in speakers and {i - 1, i + 1} & headings:
+            headings.add(i)
     count = len(headings)
     for i, paragraph in enumerate(paragraphs):
         first, _, rest = paragraph.lstrip("\n").partition("\n")
@@ -75,7 +77,7 @@ def _is_heading(paragraphs: list[str], i: int) -> bool:
         return True
     if paragraph.isupper():
         is_quoted = i > 0 and paragraphs[i - 1].rstrip().endswith((":", ",", "--", "—"))  # an inscription
-        return len(paragraph) > 3 and not is_quoted and not paragraph.endswith(":")
+        return len(paragraph) > SHORT and not is_quoted and not paragraph.endswith(":")
     is_titled = len(lines) <= 3 and all(map(_is_title, lines[1:]))
     return is_titled and re.fullmatch(rf"{NUMBERED}[.:]?", lines[0]) is not None
 

@@ -103,14 +103,12 @@ def _split_speeches(text: str) -> tuple[str, int]:
     recurring = [i for i, name in enumerate(names) if name and count[name] >= RECURRING]
     if not is_play(len(recurring), text.count("\n\n")):
         return text, 0
-    speeches = {
-        i
-        for i in recurring
-        if i > 0
-        and lines[i - 1].strip()
-        and not lines[i - 1].strip().isupper()
-        and "".join(lines[i + 1 : i + 2]).strip()
-    }
+    speeches = set()
+    for i in recurring:
+        before = lines[i - 1].strip() if i > 0 else ""
+        has_speech = first_line(lines[i]) is None or "".join(lines[i + 1 : i + 2]).strip()
+        if before and not before.isupper() and has_speech:
+            speeches.add(i)
     return "\n".join("\n" + line if i in speeches else line for i, line in enumerate(lines)), len(speeches)
 
 
