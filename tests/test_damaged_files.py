@@ -99,7 +99,9 @@ def originals(tmp_path_factory) -> Path:
     (folder / "corpus.csv").write_text("corpus,split,words,share\nbible,train,12345,0.6\nbible,valid,678,\n")
     lines = "".join(json.dumps(book, ensure_ascii=False) + "\n" for book in BOOKS)
     (folder / "catalog.jsonl").write_text(lines, encoding="utf-8")
-    selection.write_selection(folder / "catalog.jsonl", folder / "selection.csv", 500, None, [], [], "books")
+    selection.write_selection(
+        folder / "catalog.jsonl", folder / "selection.csv", 500, None, [], [], "books", "http://none.invalid", 0
+    )
     texts = "".join(json.dumps({"text": f"Größe {number}"}) + "\n" for number in range(9)).encode()
     (folder / "texts.jsonl").write_bytes(texts)
     (folder / "texts.jsonl.gz").write_bytes(gzip.compress(texts))

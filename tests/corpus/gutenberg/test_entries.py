@@ -39,7 +39,9 @@ def selected(server, folder):
     """Catalog and selection as the workflow makes them: id → row."""
     (folder / "catalog.jsonl").unlink(missing_ok=True)
     make_catalog(server, folder / "catalog.jsonl")
-    write_selection(folder / "catalog.jsonl", folder / "selection.csv", 500, None, [], [], "data/books")
+    write_selection(
+        folder / "catalog.jsonl", folder / "selection.csv", 500, None, [], [], "data/books", "http://none.invalid", 0
+    )
     with open(folder / "selection.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len({row["gutenberg_id"] for row in rows}) == len(rows)
@@ -110,7 +112,17 @@ def test_of_two_entries_with_one_number_the_sound_one_is_taken(server, tmp_path,
     assert "duplicate ids, used once: 6130" in caplog.text
     lines = (tmp_path / "catalog.jsonl").read_text().splitlines()
     (tmp_path / "catalog.jsonl").write_text("\n".join([*lines, json.dumps(both[1]), json.dumps(both[0])]))
-    write_selection(tmp_path / "catalog.jsonl", tmp_path / "selection.csv", 500, None, [], [], "data/books")
+    write_selection(
+        tmp_path / "catalog.jsonl",
+        tmp_path / "selection.csv",
+        500,
+        None,
+        [],
+        [],
+        "data/books",
+        "http://none.invalid",
+        0,
+    )
     assert len((tmp_path / "selection.csv").read_text().splitlines()) == 1 + 4
     assert "book 6130 is in the catalog twice" in caplog.text
 
