@@ -202,7 +202,8 @@ def scan(path: str | Path) -> Spans:
 def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     """Choose documents with `words` words in total: all documents as often as needed, then some at random.
 
-    Each pass keeps the order of the file. The last document is cut after a sentence, near the number of words.
+    Each pass keeps the order of the file. The last document is cut after a sentence, near the number of words; if it
+    has no sentence so short, it is taken whole or left out, whichever is nearer. At least one document is taken.
     """
     if words == 0:
         return source.take(np.empty(0, np.int64))
@@ -213,7 +214,10 @@ def choose(source: Spans, words: int, rng: np.random.Generator) -> Spans:
     chosen = source.take(np.concatenate([np.tile(everything, passes), np.sort(shuffled[:count])]))
     missing = words - chosen.total_words
     if missing > CUT_ABOVE * words:
-        last = _cut_at_sentence(source.take(shuffled[count : count + 1]), missing)
+        whole = source.take(shuffled[count : count + 1])
+        last = _cut_at_sentence(whole, missing)
+        if not len(last.words) and (not len(chosen.words) or whole.total_words < 2 * missing):
+            last = whole
         chosen = Spans(
             source.path,
             *(np.concatenate([getattr(chosen, name), getattr(last, name)]) for name in ("offset", "length", "words")),
@@ -234,9 +238,9 @@ def _cut_at_sentence(document: Spans, words: int) -> Spans:
     ends = [match.end() for match in _SENTENCE_END.finditer(text)] or [
         match.end() for match in re.finditer(b"\n", text)
     ]
-    if not ends:
+    lost = int(mark_words(text)[ends[-1] :].sum()) if ends else words
+    if lost == words:
         return document.take(np.empty(0, np.int64))
-    lost = int(mark_words(text)[ends[-1] :].sum())
     return Spans(document.path, document.offset, np.array([tail + ends[-1]]), np.array([words - lost]))
 
 
