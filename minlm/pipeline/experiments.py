@@ -29,6 +29,7 @@ STAGES = {
     "corpus": ("corpus.source", "corpus.target_total_words", "ancients.share"),
     "tokenizer": ("tokenizer.vocab_size",),
     "tokens": ("tokenizer.output_dtype",),
+    "bigram": ("model.d_model",),
     "model": ("model", "training"),
     "samples": ("sampling",),
 }

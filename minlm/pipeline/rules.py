@@ -43,7 +43,7 @@ job() {
 
 # The folders that the rules with `cache` run.
 CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
-NOT_FLAGS = {"training.devices"}  # torchrun takes it, not the script
+NOT_FLAGS = {"training.devices", "training.bigram_init"}  # of the workflow, not of the script
 
 MODEL_RULES = ("mix", "count_words", "train_tokenizer", "tokenize", "train")  # a model depends on their settings
 FLAG = re.compile(r"--(\w+)=([^\s'\"]+)")
@@ -245,7 +245,8 @@ class Runs(dict[str, Config]):
             values: Any = self[wildcards.get("run_dir", MAIN)]
             for part in section.split("."):
                 values = values[part]
-            return flags(values, *(names or (name for name in values if f"{section}.{name}" not in rerun_nothing())))
+            every = (name for name in values if f"{section}.{name}" not in rerun_nothing() | NOT_FLAGS)
+            return flags(values, *(names or every))
 
         return of_run
 
@@ -261,6 +262,15 @@ class Runs(dict[str, Config]):
         def of_computing_run(wildcards: Any) -> list[str]:
             values = {**dict(wildcards.items()), "run_dir": self.computed_by[stage][wildcards.run_dir]}
             return [path.format(**values) for path in paths]
+
+        return of_computing_run
+
+    def output_if(self, setting: str, stage: str, path: str) -> Callable[[Any], list[str]]:
+        """Return an input like `output_of` for the runs in which a setting is true, and none for the others."""
+        section, name = setting.split(".")
+
+        def of_computing_run(wildcards: Any) -> list[str]:
+            return self.output_of(stage, path)(wildcards) if self[wildcards.run_dir][section][name] else []
 
         return of_computing_run
 

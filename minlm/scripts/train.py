@@ -32,6 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--merges_path", metavar="TXT", help="Merges of the tokenizer: adds bits/byte, ties the model to the tokenizer"
     )
+    data.add_argument(
+        "--bigram_path", metavar="FILE", help="Start from the embeddings and the head of this fit (of fit_bigram)"
+    )
     model = parser.add_argument_group("model")
     cli.add_setting(model, "tokenizer.vocab_size", minimum=1)
     cli.add_settings(model, "model")
@@ -96,6 +99,7 @@ def main(arguments: argparse.Namespace) -> None:
                 resume=arguments.resume or None,
                 log_to_wandb=arguments.log_to_wandb,
                 processes=processes,
+                bigram_path=arguments.bigram_path,
             )
             if arguments.plot_dir and processes.is_first:
                 from minlm.reports.plots import draw_plots  # matplotlib takes a second to import

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from minlm import process
-from minlm.atomic import check_writable
+from minlm.atomic import check_writable, sha256
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.finished import FinishedRun
 from minlm.progress import duration, log, summarize
 from minlm.tokenization import BPETokenizer
+from minlm.training.bigram_file import load_bigram
 from minlm.training.evaluation import text_bytes
 from minlm.training.forecast import announce
 from minlm.training.loggers import require_wandb, wandb_logger
@@ -40,6 +41,7 @@ def train(
     resume: str | Path | None = None,
     log_to_wandb: bool = False,
     processes: Processes | None = None,
+    bigram_path: str | Path | None = None,
 ) -> list[Row]:
     """Train a model, or finish what an interrupted call with the same arguments began.
 
@@ -55,6 +57,7 @@ def train(
         resume: continue from this in-progress checkpoint, or the one in this folder, instead of that in `state_dir`.
         log_to_wandb: also send the metrics to Weights & Biases.
         processes: the processes that train together; only the first one reads and writes files.
+        bigram_path: embeddings and head to start from, written by `fit_bigram`; random ones if None.
 
     Returns:
         The rows of the metrics.
@@ -78,6 +81,11 @@ def train(
         _check_tokenizer(tokenizer, model_config["vocab_size"])
         valid_bytes = text_bytes(valid_set, tokenizer)
     stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
+    bigram, inputs = None, [*train_tokens, *val_tokens]
+    if bigram_path is not None:
+        bigram = load_bigram(bigram_path)
+        inputs.append(bigram_path)
+        stated["bigram_init"] = sha256(bigram_path)
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
     with ExitStack() as stack:
@@ -88,7 +96,7 @@ def train(
         def begin() -> dict[str, Any] | None:
             assert state is not None
             stack.enter_context(state)
-            if in_workflow and (rows := finished.restore([*train_tokens, *val_tokens])):
+            if in_workflow and (rows := finished.restore(inputs)):
                 return {"finished": rows}
             return state.read(resume) if resume else state.load()
 
@@ -102,7 +110,7 @@ def train(
                 state.finish()
             return rows
         make_trainer = functools.partial(
-            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes
+            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes, bigram
         )
         trainer = make_trainer()
         if saved is not None:

@@ -24,6 +24,7 @@ class TrainingSettings:
     total_tokens: int
     lr_max: float
     lr_min: float
+    schedule: str
     warmup_iters: int
     weight_decay: float
     max_grad_norm: float
@@ -31,6 +32,7 @@ class TrainingSettings:
     beta2: float
     eps: float
     seed: int
+    look_back_init: bool
     dtype: str
     eval_interval: int
     compile: str

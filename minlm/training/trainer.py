@@ -30,9 +30,12 @@ from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
 from minlm.transformer.checks import spoiled_weight
+from minlm.transformer.classic import get_lr_cosine_schedule
 from minlm.transformer.data import Tokens, batch_at
-from minlm.transformer.optim import get_lr_cosine_schedule
+from minlm.transformer.init import look_back, start_from_bigram
+from minlm.transformer.optim import get_lr_linear_schedule
 
+SCHEDULES = {"linear": get_lr_linear_schedule, "cosine": get_lr_cosine_schedule}
 READ_LOSSES_EVERY = 10  # steps; each time waits for the device
 
 
@@ -47,6 +50,7 @@ class Trainer:
         device: of the model.
         valid_bytes: bytes of text in the validation tokens, for bits per byte; None or 0 leaves that column empty.
         processes: the processes that train together; only the first one needs a state.
+        bigram: embeddings and head to start from, see `init.fit_bigram`.
 
     Raises:
         MinlmError: the settings do not fit each other or this machine.
@@ -62,6 +66,7 @@ class Trainer:
         device: torch.device,
         valid_bytes: int | None = None,
         processes: Processes | None = None,
+        bigram: tuple[Tensor, Tensor] | None = None,
     ):
         self.settings, self.state, self.device = settings, state, device
         self.processes = processes or Processes()
@@ -79,8 +84,13 @@ class Trainer:
         # The door between what a model is and how it is fast: both forms have the same names.
         form: Any = plain if settings.reference else fast
         torch.manual_seed(settings.seed)
-        self.model: plain.TransformerLM = form.TransformerLM(**model_config).to(device)
-        self.model.gradient_checkpointing = settings.gradient_checkpointing  # the plain form ignores it
+        model = form.TransformerLM(**model_config)
+        model.gradient_checkpointing = settings.gradient_checkpointing  # the plain form ignores it
+        if bigram is not None:
+            start_from_bigram(model, *bigram)
+        if settings.look_back_init:
+            look_back(model)
+        self.model: plain.TransformerLM = model.to(device)
         self.clip_gradients = form.gradient_clipping
         self.optimizer: plain.AdamW = form.AdamW(
             self.model.parameters(),
@@ -206,9 +216,9 @@ class Trainer:
         self.step += 1
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up, then a cosine that ends with the run."""
+        """The learning rate of a step: linear warm-up, then the chosen curve, which ends with the run."""
         settings = self.settings
-        return get_lr_cosine_schedule(step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps)
+        return SCHEDULES[settings.schedule](step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps)
 
     def read_losses(self) -> float:
         """Read the losses that are still on the device; return their mean (NaN if there are none).

@@ -1,15 +1,16 @@
 """The model, its training and its use in plain PyTorch; docs/reading.md walks through it in order."""
 
+from minlm.transformer.ablations import SiLUFFN
 from minlm.transformer.attention import (
     MultiHeadSelfAttention,
     RotaryPositionalEmbedding,
     scaled_dot_product_attention,
 )
 from minlm.transformer.checkpoint import load_checkpoint, save_checkpoint
-from minlm.transformer.data import get_batch
+from minlm.transformer.classic import get_batch, get_lr_cosine_schedule, softmax
 from minlm.transformer.model import TransformerBlock, TransformerLM
-from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
-from minlm.transformer.optim import AdamW, cross_entropy_loss, get_lr_cosine_schedule, gradient_clipping, softmax
+from minlm.transformer.modules import Embedding, Linear, RMSNorm, SwiGLU
+from minlm.transformer.optim import AdamW, cross_entropy_loss, get_lr_linear_schedule, gradient_clipping
 from minlm.transformer.sampling import generate
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "generate",
     "get_batch",
     "get_lr_cosine_schedule",
+    "get_lr_linear_schedule",
     "gradient_clipping",
     "load_checkpoint",
     "save_checkpoint",

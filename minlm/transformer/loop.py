@@ -18,8 +18,9 @@ import torch
 from minlm.tokenization import BPETokenizer
 from minlm.transformer.checkpoint import save_model
 from minlm.transformer.data import Tokens, batch_at, evaluation_batches
+from minlm.transformer.init import count_pairs, fit_bigram, look_back, start_from_bigram
 from minlm.transformer.model import TransformerLM
-from minlm.transformer.optim import AdamW, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer.optim import AdamW, get_lr_linear_schedule, gradient_clipping
 from minlm.transformer.sampling import generate
 
 
@@ -29,12 +30,12 @@ class Recipe:
 
     steps: int = 1600
     batch_size: int = 8
-    lr_max: float = 3e-3  # after the warm-up
-    lr_min: float = 1.5e-4  # at the end of the cosine
+    lr_max: float = 8e-3  # after the warm-up
+    lr_min: float = 0.0  # at the end
     warmup_iters: int = 80
     beta1: float = 0.9
-    beta2: float = 0.98
-    weight_decay: float = 0.1
+    beta2: float = 0.99
+    weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     eval_interval: int = 320
     seed: int = 0
@@ -49,7 +50,7 @@ def train(model: TransformerLM, train_tokens: Tokens, valid_tokens: Tokens, reci
     for step in range(recipe.steps):
         # 1. The learning rate of this step.
         for group in optimizer.param_groups:
-            group["lr"] = get_lr_cosine_schedule(step, recipe.lr_max, recipe.lr_min, recipe.warmup_iters, recipe.steps)
+            group["lr"] = get_lr_linear_schedule(step, recipe.lr_max, recipe.lr_min, recipe.warmup_iters, recipe.steps)
         # 2. Forward and backward: the loss, and its gradient for each weight.
         inputs, targets = batch_at(train_tokens, recipe.batch_size, context_length, device, recipe.seed, step)
         loss = model.loss(inputs, targets)
@@ -99,6 +100,8 @@ def main() -> None:
     vocab_size = len(tokenizer.vocab)
     torch.manual_seed(recipe.seed)
     model = TransformerLM(vocab_size, context_length=96, d_model=192, num_layers=2, num_heads=4, d_ff=512)
+    start_from_bigram(model, *fit_bigram(count_pairs(train_tokens, vocab_size), d_model=192))
+    look_back(model)
     model = model.to(arguments.device)
     print(f"{model.num_parameters():,} parameters; guessing blindly costs {math.log(vocab_size):.3f} nats")
     train(model, train_tokens, valid_tokens, recipe)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from minlm.transformer.ablations import SiLUFFN
 from minlm.transformer.attention import (
     KeyValueCache,
     LayerCache,
@@ -15,7 +16,7 @@ from minlm.transformer.attention import (
     causal_mask,
 )
 from minlm.transformer.checks import check_length, check_shape
-from minlm.transformer.modules import Embedding, Linear, RMSNorm, SiLUFFN, SwiGLU
+from minlm.transformer.modules import Embedding, Linear, RMSNorm, SwiGLU
 from minlm.transformer.optim import cross_entropy_loss
 
 

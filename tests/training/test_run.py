@@ -13,9 +13,10 @@ from minlm.fast.transformer.compiling import LanguageModelLoss
 from minlm.training.evaluation import validation_loss
 from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
-from minlm.transformer import AdamW, TransformerLM, cross_entropy_loss, get_lr_cosine_schedule, gradient_clipping
+from minlm.transformer import AdamW, TransformerLM, cross_entropy_loss, get_lr_linear_schedule, gradient_clipping
 from minlm.transformer.checkpoint import load_model, load_tensors
 from minlm.transformer.data import batch_at
+from minlm.transformer.init import look_back
 
 
 def test_it_learns_and_the_rows_say_what_happened(folder):
@@ -41,11 +42,12 @@ def test_the_loop_is_the_textbook_loop(folder):
     rows = run(folder)
     torch.manual_seed(0)
     model = TransformerLM(**MODEL)
+    look_back(model)
     optimizer = AdamW(model.parameters(), betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1)
     tokens = open_tokens(folder / "train.npy", 16, 8)
     losses = []
     for step in range(40):
-        optimizer.param_groups[0]["lr"] = get_lr_cosine_schedule(step, 1e-2, 1e-3, 4, 40)
+        optimizer.param_groups[0]["lr"] = get_lr_linear_schedule(step, 1e-2, 1e-3, 4, 40)
         inputs, targets = batch_at(tokens, 4, 8, "cpu", 0, step)
         optimizer.zero_grad()
         losses.append(cross_entropy_loss(model(inputs), targets))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minlm.errors import MinlmError
 from minlm.training.tokens import TokenShards, open_tokens
 from minlm.transformer import get_batch
-from minlm.transformer.data import batch_at, evaluation_batches
+from minlm.transformer.data import batch_at, evaluation_batches, shuffled, windows
 
 
 def test_windows_come_from_the_data_and_targets_follow_inputs():
@@ -127,3 +127,53 @@ def test_parts_of_a_batch_are_its_rows():
         pieces = [batch_at(data, 12, 5, "cpu", 3, 7, part, parts) for part in range(parts)]
         assert torch.equal(torch.cat([piece for piece, _ in pieces]), inputs)
         assert torch.equal(torch.cat([piece for _, piece in pieces]), targets)
+
+
+@given(st.integers(2, 400), st.integers(1, 12), st.integers(1, 7), st.integers(0, 2**40))
+def test_a_pass_reads_every_token_once_and_repeats_few(length, context_length, batch_size, seed):
+    if length <= context_length:
+        return
+    data = np.arange(length, dtype=np.uint16)
+    per_pass = -(-length // context_length)
+    batches = [
+        batch_at(data, batch_size, context_length, "cpu", seed, s) for s in range(-(-3 * per_pass // batch_size))
+    ]
+    targets = torch.cat([target for _, target in batches])[: 3 * per_pass].reshape(3, -1)
+    for read in targets:
+        counts = torch.bincount(read, minlength=length)
+        assert counts.min() == 1
+        assert counts.max() <= 2
+        assert counts.sum() - length < context_length
+    for inputs, target in batches:
+        assert torch.equal(target, (inputs + 1) % length)
+
+
+def test_each_pass_has_its_own_windows_and_order():
+    data = np.arange(1000, dtype=np.uint16)
+    passes = [[batch_at(data, 1, 10, "cpu", 0, 100 * p + i)[0][0, 0].item() for i in range(100)] for p in range(20)]
+    assert len({tuple(starts) for starts in passes}) == 20
+    assert len({starts[0] % 10 for starts in passes}) > 5
+    for starts in passes:  # random: neither neighbours nor the place in the order tell where a window is
+        assert abs(np.corrcoef(starts[:-1], starts[1:])[0, 1]) < 0.4
+        assert abs(np.corrcoef(starts, range(100))[0, 1]) < 0.4
+
+
+@given(st.integers(1, 3000), st.integers(0, 2**62))
+def test_shuffled_is_a_permutation(count, seed):
+    keys = np.random.default_rng(seed).integers(2**63, size=4, dtype=np.uint64)
+    assert sorted(shuffled(np.arange(count), count, keys)) == list(range(count))
+
+
+def test_shuffled_needs_no_memory_for_large_counts():
+    keys = np.random.default_rng(0).integers(2**63, size=4, dtype=np.uint64)
+    entries = shuffled(np.arange(1000), 10**15, keys)
+    assert len(set(entries)) == 1000
+    assert entries.max() < 10**15
+    assert abs(entries.mean() / 5e14 - 1) < 0.06
+
+
+def test_a_window_goes_on_at_the_beginning():
+    shards = TokenShards([np.arange(5), np.arange(5, 8)])
+    inputs, targets = windows(shards, np.array([2, 6]), 4, "cpu")
+    assert inputs.tolist() == [[2, 3, 4, 5], [6, 7, 0, 1]]
+    assert targets.tolist() == [[3, 4, 5, 6], [7, 0, 1, 2]]

@@ -11,6 +11,7 @@ from minlm.tokenization import BPETokenizer
 from minlm.training.settings import TrainingSettings
 from minlm.training.trainer import Trainer
 from minlm.transformer import TransformerLM, loop
+from minlm.transformer.init import look_back
 from minlm.transformer.loop import Recipe, train, validation_loss
 
 SHAPE = {"vocab_size": 13, "context_length": 16, "d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 64}
@@ -37,6 +38,7 @@ def test_the_loop_learns(tokens, capsys):
 def test_the_workflow_trains_the_same_model(tokens):
     torch.manual_seed(RECIPE.seed)
     model = TransformerLM(**SHAPE)
+    look_back(model)
     loss = train(model, *tokens, RECIPE)
     wanted = {name: value for name, value in asdict(RECIPE).items() if name != "steps"}
     settings = TrainingSettings(**wanted, total_tokens=40 * 4 * 16, dtype="float32", compile="off")

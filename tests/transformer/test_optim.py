@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from transformers import get_cosine_schedule_with_warmup
+from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from minlm import transformer as plain
 from minlm.fast import transformer as fast
-from minlm.transformer import AdamW, get_lr_cosine_schedule
+from minlm.transformer import AdamW, get_lr_cosine_schedule, get_lr_linear_schedule
 
 FORMS = [plain, fast]
 SETTINGS = {"lr": 3e-2, "betas": (0.9, 0.98), "eps": 1e-8, "weight_decay": 0.1}
@@ -134,3 +134,17 @@ def test_schedule_is_transformers():
         assert get_lr_cosine_schedule(it, 0.3, 0.0, 7, 50) == pytest.approx(theirs.get_last_lr()[0])
         optimizer.step()
         theirs.step()
+
+
+def test_linear_schedule_is_transformers():
+    """After the warm-up, which here begins one step later, so that the first step is not lost."""
+    optimizer = torch.optim.SGD(make_parameters(), lr=0.3)
+    theirs = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=7, num_training_steps=50)
+    rates = [get_lr_linear_schedule(it, 0.3, 0.0, 7, 50) for it in range(60)]
+    for it in range(50):
+        assert rates[it if it >= 7 else it - 1] == pytest.approx(theirs.get_last_lr()[0]) or it == 0
+        optimizer.step()
+        theirs.step()
+    assert rates[0] > 0
+    assert rates[50:] == [0.0] * 10
+    assert get_lr_linear_schedule(30, 0.3, 0.1, 10, 50) == pytest.approx(0.2)

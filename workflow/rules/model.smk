@@ -1,11 +1,39 @@
 # From tokens to a model, and what the model writes.
 
 
+rule fit_bigram:
+    input:
+        RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
+    output:
+        "results/{run_dir}bigram.pt",
+    log:
+        "logs/{run_dir}fit_bigram.log",
+    benchmark:
+        "logs/benchmarks/{run_dir}fit_bigram.tsv"
+    wildcard_constraints:
+        run_dir=RUNS.computing("bigram"),
+    conda:
+        "../../envs/minlm.yaml"
+    threads: 16
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        vocab=RUNS.settings("tokenizer", "vocab_size"),
+        model=RUNS.settings("model", "d_model"),
+    message:
+        "Fitting embeddings and head to the counts of token pairs."
+    shell:
+        "job python -m minlm.scripts.fit_bigram --tokens {input:q} {params.vocab} {params.model} --threads {threads}"
+        " --output {output:q} --log_file {log:q}"
+
+
 rule train:
     input:
         **TOKENIZER_FILES,
         train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
         valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
+        bigram=RUNS.output_if("training.bigram_init", "bigram", "results/{run_dir}bigram.pt"),
     output:
         model="<results>/{run_dir}model.pt",
         metrics="<results>/{run_dir}metrics.csv",
@@ -27,13 +55,14 @@ rule train:
         model=RUNS.settings("model"),
         training=RUNS.settings("training"),
         execution=RUNS.execution("training"),
+        bigram=lambda wildcards, input: "--bigram_path" if input.bigram else "",
         torchrun=unrecorded(torchrun(TRAINING["devices"])),
     message:
         "Training the model."
     shell:
         # the state of an interrupted run is not an output, because Snakemake deletes the outputs of a job that failed
         "job python {params.torchrun} -m minlm.scripts.train --train_tokens {input.train:q} --val_tokens {input.valid:q}"
-        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.vocab} {params.model} {params.training}"
+        " {params.bigram} {input.bigram:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.vocab} {params.model} {params.training}"
         " {params.execution} --threads {threads}"
         " --checkpoint_path {output.model:q} --log_csv {output.metrics:q} --log_file {log:q}"
 
