@@ -85,7 +85,7 @@ def train(
     if bigram_path is not None:
         bigram = load_bigram(bigram_path)
         inputs.append(bigram_path)
-        stated["bigram_init"] = sha256(bigram_path)
+        stated["bigram_init"] = sha256(bigram_path)  # of the fit
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
 
     with ExitStack() as stack:
@@ -129,7 +129,12 @@ def train(
         if state is None:
             return rows
         computed = trainer.computation.record()
-        training = {**settings.stated(), "dtype": computed["dtype"], "compile": computed["compile"]}  # "auto" resolved
+        training = {
+            **settings.stated(),
+            "bigram_init": bigram is not None,
+            "dtype": computed["dtype"],
+            "compile": computed["compile"],
+        }  # "auto" resolved
         save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
         if log_csv is not None:
             write_metrics(log_csv, rows)

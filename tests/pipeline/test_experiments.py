@@ -85,6 +85,7 @@ def test_which_run_computes_what():
         },
         "tokenizer": {**dict.fromkeys(["same", "texts", "wide", "wide2"], ""), "wide_words": "words"},
         "tokens": {**dict.fromkeys(["same", "texts", "wide", "wide2"], ""), "wide_words": "words"},
+        "bigram": {**dict.fromkeys(["same", "texts", "wide", "wide2"], ""), "wide_words": "words"},
         "model": model,
         "samples": {"same": "", "wide2": "wide"},
     }

@@ -16,9 +16,10 @@ import pytest
 import torch
 from ablations import ABLATIONS
 
-from minlm.scripts import generate, tokenize, train, train_tokenizer
+from minlm.scripts import fit_bigram, generate, tokenize, train, train_tokenizer
 from minlm.tokenization import BPETokenizer
 from minlm.training import run as training
+from minlm.training.bigram_file import load_bigram
 from minlm.transformer.checkpoint import load_model
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,7 @@ def folder(tmp_path_factory):
         patch.chdir(folder)
         train_tokenizer.main(shlex.split("data/train.txt --vocab_size 300 --output_dir tokenizer"))
         tokenize.main(shlex.split(f"--inputs data/train.txt data/valid.txt {TOKENIZER} --output_dir tokens"))
+        fit_bigram.main(shlex.split("--tokens tokens/train.npy --vocab_size 300 --d_model 16 --output bigram.pt"))
         train.main(shlex.split(f"{TRAIN} --checkpoint_path model.pt"))
         yield folder
     torch.set_num_threads(threads)
@@ -133,6 +135,7 @@ CHANGES = """
 --vocab_size 301 · --context_length 16 · --d_model 32 · --num_layers 2 · --num_heads 4 · --d_ff 32 · --rope_theta 9.0
 --embedding_std 0.02
 --batch_size 8 · --total_tokens 640 · --lr_max 0.02 · --lr_min 0.001 · --warmup_iters 5 · --weight_decay 0.5
+--schedule cosine · --look_back_init False
 --max_grad_norm 0.01 · --beta1 0.5 · --beta2 0.5 · --eps 0.01 · --seed 7 · --dtype bfloat16
 """
 SWITCHES = [f"--{name}" for name in ABLATIONS]
@@ -161,6 +164,13 @@ def test_flags_that_make_another_model(run, tmp_path, flags):
     before = load_model("model.pt")[0].state_dict()
     after = model.state_dict()
     assert any(name not in before or not torch.equal(after[name], before[name]) for name in after)
+
+
+def test_a_training_starts_from_a_bigram_fit(run, tmp_path):
+    model, info = trained(run, tmp_path, "--bigram_path bigram.pt --lr_max 1e-9 --lr_min 0")
+    assert info["training"]["bigram_init"]
+    assert not load_model("model.pt")[1]["training"]["bigram_init"]
+    torch.testing.assert_close(model.lm_head.weight, load_bigram("bigram.pt")[1])
 
 
 @pytest.mark.parametrize("flags", each(WAYS))

@@ -17,6 +17,7 @@ from minlm.errors import MinlmError
 from minlm.generation.batched import Request, generate_batch
 from minlm.generation.samples_file import Setting
 from minlm.pipeline.config import resolve
+from minlm.pipeline.rules import NOT_FLAGS
 from minlm.pipeline.settings import defaults, flatten, load_schema
 from minlm.training.settings import TrainingSettings
 from minlm.transformer import TransformerLM
@@ -58,8 +59,9 @@ PROGRAMS = {
     "corpus.files.valid": [],
     "tokenizer.shards": [],
     "training.devices": [],
+    "training.bigram_init": [],
     "sampling.settings": [],
-    **{key: ["train"] for key in LEAVES if key.startswith(("model.", "training.")) and key != "training.devices"},
+    **{key: ["train"] for key in LEAVES if key.startswith(("model.", "training.")) and key not in NOT_FLAGS},
 }
 # Flags that mean something else to a person than to a run: their own default and sentence.
 OWN_DEFAULT = {"export --corpus_source": None, "generate --max_tokens": 100, "generate": None}
