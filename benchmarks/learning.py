@@ -4,8 +4,8 @@
 
 Each recipe trains the quickstart's shape on the same tokens of the sample corpus for the same CPU time on one thread,
 the bigram fit included and validation not. Its schedule ends there: the speed of its first steps gives their number.
-`--short` takes 60 seconds and one seed, about 8 minutes in all; `--lr` replaces the peak learning rate, to tune it. Each
-run is a line of FOLDER/results.jsonl; --plot draws all of them into FOLDER/learning.png.
+`--short` takes 60 seconds and one seed, about 8 minutes in all; `--lr` replaces the peak learning rate, to tune it.
+Each run is a line of FOLDER/results.jsonl; --plot draws all of them into FOLDER/learning.png.
 """
 
 import argparse

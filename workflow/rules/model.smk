@@ -5,11 +5,11 @@ rule fit_bigram:
     input:
         RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
     output:
-        "results/{run_dir}bigram.pt",
+        "<results>/{run_dir}bigram.pt",
     log:
-        "logs/{run_dir}fit_bigram.log",
+        "<logs>/{run_dir}fit_bigram.log",
     benchmark:
-        "logs/benchmarks/{run_dir}fit_bigram.tsv"
+        "<benchmarks>/{run_dir}fit_bigram.tsv"
     wildcard_constraints:
         run_dir=RUNS.computing("bigram"),
     conda:
@@ -33,7 +33,7 @@ rule train:
         **TOKENIZER_FILES,
         train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
         valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
-        bigram=RUNS.output_if("training.bigram_init", "bigram", "results/{run_dir}bigram.pt"),
+        bigram=RUNS.output_if("training.bigram_init", "bigram", "<results>/{run_dir}bigram.pt"),
     output:
         model="<results>/{run_dir}model.pt",
         metrics="<results>/{run_dir}metrics.csv",
