@@ -20,6 +20,7 @@ def announce(trainer: Trainer, vocab_size: int) -> None:
         log.info(memory_line(trainer, vocab_size))
         if warning := memory_warning(trainer, vocab_size):
             log.warning(warning)
+        log.info(description(trainer))
     if trainer.step == 0:
         loss = validation_loss(
             trainer.model, trainer.valid_tokens, trainer.context_length, trainer.settings.batch_size, trainer.device,
@@ -27,6 +28,20 @@ def announce(trainer: Trainer, vocab_size: int) -> None:
         )  # fmt: skip
         log.info(f"before training: validation loss {loss:.3f} (guessing among {vocab_size:,} tokens: "
                  f"{math.log(vocab_size):.3f})")  # fmt: skip
+
+
+def description(trainer: Trainer) -> str:
+    """One line: what is trained, and how."""
+    settings, count, threads = trainer.settings, trainer.processes.count, torch.get_num_threads()
+    attention = "fused" if trainer.model.config["flash_attention"] else "written-out"
+    accumulation = f", gradients in {settings.grad_accum_steps} parts" if settings.grad_accum_steps > 1 else ""
+    tokens = trainer.steps * settings.batch_size * trainer.context_length
+    return (
+        f"train: {trainer.model.num_parameters():,} parameters, {trainer.steps:,} steps of {settings.batch_size} × "
+        f"{trainer.context_length} = {tokens:,} tokens on {f'{count} × ' if count > 1 else ''}{trainer.device.type}, "
+        f"{threads} {'thread' if threads == 1 else 'threads'}; {trainer.computation}, {attention} attention"
+        f"{accumulation}"
+    )
 
 
 def memory_line(trainer: Trainer, vocab_size: int) -> str:

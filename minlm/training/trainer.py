@@ -15,12 +15,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from minlm import transformer as plain
 from minlm.errors import MinlmError
-from minlm.fast import transformer as fast
 from minlm.fast.transformer.compiling import LanguageModelLoss, training_flops_per_token
 from minlm.progress import Progress, log
 from minlm.reading import reading
+from minlm.training import forms
 from minlm.training.computation import Computation
 from minlm.training.device import autocast
 from minlm.training.evaluation import validation_loss
@@ -30,12 +29,8 @@ from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
 from minlm.transformer.checks import spoiled_weight
-from minlm.transformer.classic import get_lr_cosine_schedule
 from minlm.transformer.data import Tokens, batch_at
-from minlm.transformer.init import look_back, start_from_bigram
-from minlm.transformer.optim import get_lr_linear_schedule
 
-SCHEDULES = {"linear": get_lr_linear_schedule, "cosine": get_lr_cosine_schedule}
 READ_LOSSES_EVERY = 10  # steps; each time waits for the device
 
 
@@ -81,24 +76,9 @@ class Trainer:
                 f"{settings.grad_accum_steps} grad_accum_steps equal parts. Change one of them."
             )
 
-        # The door between what a model is and how it is fast: both forms have the same names.
-        form: Any = plain if settings.reference else fast
-        torch.manual_seed(settings.seed)
-        model = form.TransformerLM(**model_config)
-        model.gradient_checkpointing = settings.gradient_checkpointing  # the plain form ignores it
-        if bigram is not None:
-            start_from_bigram(model, *bigram)
-        if settings.look_back_init:
-            look_back(model)
-        self.model: plain.TransformerLM = model.to(device)
-        self.clip_gradients = form.gradient_clipping
-        self.optimizer: plain.AdamW = form.AdamW(
-            self.model.parameters(),
-            lr=settings.lr_max,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.eps,
-            weight_decay=settings.weight_decay,
-        )
+        self.model = forms.initial_model(model_config, settings, bigram).to(device)
+        self.clip_gradients = forms.clipping(settings)
+        self.optimizer = forms.optimizer_of(self.model, settings)
         flops = self.steps * settings.batch_size * self.context_length * training_flops_per_token(self.model)
         self.computation = Computation(settings, device, flops)
         self.loss: nn.Module | None = None  # made at the first step, after `restore`
@@ -144,7 +124,6 @@ class Trainer:
             MinlmError: the loss, a gradient or a weight became NaN or infinite.
             Interrupted: SIGTERM or SIGINT arrived; the state is saved.
         """
-        log.info(self.description())
         self.started = time.perf_counter()
         self.row_started = self.started - self.since_row_before
         note = ""
@@ -166,19 +145,6 @@ class Trainer:
             except Interrupted:
                 self.save()
                 raise
-
-    def description(self) -> str:
-        """One line: what is trained, and how."""
-        settings, processes, threads = self.settings, self.processes, torch.get_num_threads()
-        attention = "fused" if self.model.config["flash_attention"] else "written-out"
-        accumulation = f", gradients in {settings.grad_accum_steps} parts" if settings.grad_accum_steps > 1 else ""
-        return (
-            f"train: {self.model.num_parameters():,} parameters, {self.steps:,} steps of {settings.batch_size} × "
-            f"{self.context_length} = {self.steps * settings.batch_size * self.context_length:,} tokens on "
-            f"{f'{processes.count} × ' if processes.count > 1 else ''}{self.device.type}, "
-            f"{threads} {'thread' if threads == 1 else 'threads'}; {self.computation}, {attention} attention"
-            f"{accumulation}"
-        )
 
     def stop_together(self, signals: StopSignals) -> None:
         """Raise `Interrupted` in all processes, after the same step, if a signal has reached any of them."""
@@ -218,7 +184,9 @@ class Trainer:
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then the chosen curve, which ends with the run."""
         settings = self.settings
-        return SCHEDULES[settings.schedule](step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps)
+        return forms.SCHEDULES[settings.schedule](
+            step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps
+        )
 
     def read_losses(self) -> float:
         """Read the losses that are still on the device; return their mean (NaN if there are none).
