@@ -145,7 +145,10 @@ def read_selection(path: Path, originals: Path) -> None:
 
 
 def read_texts(path: Path, originals: Path) -> None:
-    list(_read_files([path], "separator", "text"))
+    problems: list[str] = []
+    list(_read_files([path], "separator", "text", problems))
+    if problems:
+        raise MinlmError("\n".join(problems))
 
 
 class Format(NamedTuple):

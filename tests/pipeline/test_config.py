@@ -70,6 +70,8 @@ def test_schema_defaults_and_presets_are_the_reference_run(key, value):
         read("config.yaml", "workflow/presets/tinystories.yaml"),
         read("config.yaml", "workflow/presets/ancients.yaml"),
     ):
+        if key == "sampling.prompts" and "ancients" in config:  # its own, which fit ancient texts
+            continue
         assert get(resolve(config, SCHEMA), key) == value
 
 

@@ -192,7 +192,7 @@ def test_flags_for_what_is_written(run, tmp_path):
     assert info["tokenizer"] == tokenizer.fingerprint
     assert (tmp_path / "plots/loss_vs_iter.png").stat().st_size > 1000
     said = (tmp_path / "log").read_text()
-    assert "10 steps of 4 × 8 = 320 tokens on cpu, 1 threads; float32, not compiled" in said
+    assert "10 steps of 4 × 8 = 320 tokens on cpu, 1 thread; float32, not compiled" in said
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ def test_sample_writes_the_same_file_again(trained, tmp_path, capfd):
     assert text.startswith("Samples of the model after 1,234 training steps\n")
     assert text.count('prompt: "the"\n') == text.count('prompt: ""\n') == 2
     assert "temperature 1.0, top_p none, seed 3" in text
-    assert "4 samples" in capfd.readouterr().err
+    assert "4 texts" in capfd.readouterr().err
 
 
 def test_a_sample_can_be_made_again_with_generate(trained, tmp_path, capfd):

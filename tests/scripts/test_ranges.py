@@ -58,6 +58,7 @@ PROGRAMS = {
     "corpus.files.train": [],
     "corpus.files.valid": [],
     "tokenizer.shards": [],
+    "run": [],
     "training.devices": [],
     "training.bigram_init": [],
     "sampling.settings": [],

@@ -67,10 +67,10 @@ def test_one_run_with_all_its_outputs(folder, capfd):
     run(*tokenizer, "--checkpoint_path", "out/model.pt", "--log_csv", "out/metrics.csv", "--plot_dir", "out/plots")
     printed = capfd.readouterr().err.splitlines()
     assert re.match(
-        r"train: [\d,]+ parameters, 20 steps of 4 × 8 = 640 tokens on cpu, 1 thread; \w+, not compiled", printed[2]
+        r"train: [\d,]+ parameters, 20 steps of 4 × 8 = 640 tokens on cpu, 1 thread; \w+, not compiled", printed[1]
     )
     assert re.match(r"memory: about 0\.5 GB of \d+\.\d GB$", printed[0])
-    before = re.match(r"before training: validation loss (\S+) \(guessing among (\d+) tokens: (\S+)\)$", printed[1])
+    before = re.match(r"before training: validation loss (\S+) \(guessing among (\d+) tokens: (\S+)\)$", printed[2])
     assert float(before[3]) == pytest.approx(math.log(int(before[2])), abs=1e-3)
     assert abs(float(before[1]) - float(before[3])) < 2
     assert re.match(

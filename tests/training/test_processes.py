@@ -76,7 +76,7 @@ def test_two_processes_train_what_one_does(folder):
     assert losses() == pytest.approx(expected, rel=1e-3)
     for name, tensor in load_model("model.pt")[0].state_dict().items():
         torch.testing.assert_close(tensor, weights[name], rtol=1e-3, atol=1e-4)
-    assert finished.stdout.count("wrote model.pt") == finished.stdout.count("on 2 × cpu, 1 threads") == 1
+    assert finished.stdout.count("wrote model.pt") == finished.stdout.count("on 2 × cpu, 1 thread;") == 1
     assert (folder / "train.log").read_text().count("wrote model.pt") == 1
     assert {path.name for path in folder.iterdir()} == {
         "train.npy", "valid.npy", "model.pt", "metrics.csv", "train.log"

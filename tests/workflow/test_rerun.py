@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-TRAINED = {"train", "plot", "evaluate", "sample", "report_pages"}
+RETRAINED = {"train", "plot", "evaluate", "sample", "report_pages"}
+TRAINED = {"fit_bigram"} | RETRAINED
 TOKENIZED = {"train_tokenizer", "corpus_report", "tokenize"} | TRAINED
 MIXED = {"mix", "count_words"} | TOKENIZED
 
@@ -38,9 +39,11 @@ def test_each_prompt_reaches_the_samples_as_it_was_written(finished):
     {
         "sampling={settings: [{temperature: 0}]}": {"sample", "report_pages"},
         "sampling={seed: 3}": {"sample", "report_pages"},
-        "training={lr_max: 2e-3}": TRAINED,
-        "training={eval_interval: 50}": TRAINED,
-        "model={no_rope: true}": TRAINED,
+        "training={lr_max: 2e-3}": RETRAINED,
+        "training={eval_interval: 50}": RETRAINED,
+        "model={no_rope: true}": RETRAINED,
+        "training={bigram_init: false}": RETRAINED,
+        "model={d_model: 64}": TRAINED,
         "tokenizer={vocab_size: 290}": TOKENIZED,
         "tokenizer={output_dtype: int32}": TOKENIZED - {"train_tokenizer", "corpus_report"},
         "corpus={target_total_words: 1000}": MIXED,
@@ -71,6 +74,7 @@ def test_settings_that_change_no_result_re_run_nothing(finished):
         "data/tokenizer/word_counts.npz": TOKENIZED,
         "data/tokenizer/vocab.json": TOKENIZED - {"train_tokenizer"},
         "data/tokens/train.npy": TRAINED,
+        "results/bigram.pt": RETRAINED,
         "results/model.pt": {"evaluate", "sample", "report_pages"},
         "results/metrics.csv": {"plot", "report_pages"},
         "results/samples.txt": {"report_pages"},
@@ -83,9 +87,9 @@ def test_a_touched_file_re_runs_the_steps_after_it(finished, path, expected):
 
 
 def test_only_what_is_asked_for(finished):
-    """After `touch data/tokens/train.npy`, a call for the samples trains and samples, but draws no plots."""
+    """After `touch data/tokens/train.npy`, a call for the samples fits, trains and samples, but draws no plots."""
     with touched(finished.folder / "data/tokens/train.npy"):
-        assert finished.stale(target="results/samples.txt") == {"train": 1, "sample": 1}
+        assert finished.stale(target="results/samples.txt") == {"fit_bigram": 1, "train": 1, "sample": 1}
 
 
 def test_one_more_text_file_collects_again(finished):

@@ -30,14 +30,14 @@ def test_six_variants_share_everything_up_to_training(fresh):
     lr = {"sweep": {"training.lr_max": [5e-4, 1e-3, 2e-3], "model.d_ff": [64, 48]}}
     assert jobs(fresh, lr=lr) == {
         "collect_files": 1, "mix": 1, "count_words": 1, "train_tokenizer": 1, "tokenize": 2,
-        "train": 6, "evaluate": 6, "sample": 6, "link": 3, "compare": 1,
+        "fit_bigram": 1, "train": 6, "evaluate": 6, "sample": 6, "link": 3, "compare": 1,
     }  # fmt: skip
 
 
 def test_vocabularies_share_the_counts_and_texts_the_model(fresh):
     assert jobs(fresh, v={"sweep": {"tokenizer.vocab_size": [280, 290, 300]}}, seed={"sampling.seed": 8}) == {
         "collect_files": 1, "mix": 1, "count_words": 1, "train_tokenizer": 3, "tokenize": 6,
-        "train": 3, "evaluate": 3, "sample": 4, "link": 5, "compare": 1,
+        "fit_bigram": 3, "train": 3, "evaluate": 3, "sample": 4, "link": 5, "compare": 1,
     }  # fmt: skip
 
 
