@@ -70,7 +70,7 @@ def test_settings_that_change_no_result_re_run_nothing(finished):
         "texts/train.txt": {"collect_files"} | MIXED,
         "data/files/train.txt": MIXED,
         "data/corpus/train.txt": MIXED - {"mix"},
-        "data/corpus/valid.txt": {"corpus_report", "tokenize"} | TRAINED,
+        "data/corpus/valid.txt": {"corpus_report", "tokenize"} | RETRAINED,
         "data/tokenizer/word_counts.npz": TOKENIZED,
         "data/tokenizer/vocab.json": TOKENIZED - {"train_tokenizer"},
         "data/tokens/train.npy": TRAINED,
