@@ -8,7 +8,7 @@ from minlm.scripts import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = cli.make_parser("minlm", __doc__, "init stories && cd stories && snakemake --cores 2 results/samples.txt")
+    parser = cli.make_parser("minlm", __doc__, "init stories")
     parser.add_argument("command", choices=["init"], help="What to do")
     parser.add_argument("folder", metavar="FOLDER", help="Folder of the project; created if it does not exist")
     return parser

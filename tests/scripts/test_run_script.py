@@ -196,7 +196,7 @@ data/ancients/catalog.jsonl data/ancients/books/1.txt data/ancients/clean/1.txt
 data/ancients/train.txt data/ancients/valid.txt
 data/corpus/train.txt data/corpus/valid.txt data/corpus/mixture.json
 data/tokenizer/word_counts.npz data/tokenizer/vocab.json data/tokenizer/merges.txt
-data/tokens/train.npy data/tokens/valid.npy results/model.pt results/metrics.csv results/samples.txt
+data/tokens/train.npy data/tokens/valid.npy results/bigram.pt results/model.pt results/metrics.csv results/samples.txt
 """
 
 
@@ -214,7 +214,7 @@ def finished(tmp_path_factory) -> Checkout:
     return checkout
 
 
-AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "train", "sample"]
+AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "fit_bigram", "train", "sample"]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "train", "sample"]
     [
         (["--overwrite_download"], {"download_tinystories"}, {"mix", *AFTER_MIX}),
         (["--overwrite_mixed"], {"mix"}, set(AFTER_MIX)),
-        (["--overwrite_tokenizer"], {"count_words"}, {"train_tokenizer", "tokenize", "train", "sample"}),
-        (["--overwrite_tokenize"], {"tokenize"}, {"train", "sample"}),
+        (["--overwrite_tokenizer"], {"count_words"}, {"train_tokenizer", "tokenize", "fit_bigram", "train", "sample"}),
+        (["--overwrite_tokenize"], {"tokenize"}, {"fit_bigram", "train", "sample"}),
         (["--overwrite_train"], {"train"}, {"sample"}),
         (["--overwrite_all"], {"download_tinystories", "mix", *AFTER_MIX}, set()),
         # fetch_book comes when the new catalog is there
@@ -236,9 +236,9 @@ AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "train", "sample"]
 )
 def test_what_is_overwritten(finished, words, flags, forced, behind):
     output = finished.run(*words(*flags, "--", "--dry-run"))
-    [reason] = re.findall(r"^ +forced:\n +(.+)$", output, re.M)
+    reasons = re.findall(r"^(\w+): Forced execution", output, re.M)
     table = output.split("Job stats:")[1].split("\n\n")[0]
-    assert set(reason.split(", ")) == forced
+    assert set(reasons) == forced
     assert set(re.findall(r"^(\w+) +\d+$", table, re.M)) - {"total"} == forced | behind
 
 
