@@ -236,7 +236,7 @@ AFTER_MIX = ["count_words", "train_tokenizer", "tokenize", "fit_bigram", "train"
 )
 def test_what_is_overwritten(finished, words, flags, forced, behind):
     output = finished.run(*words(*flags, "--", "--dry-run"))
-    reasons = re.findall(r"^(\w+): Forced execution", output, re.M)
+    reasons = re.findall(r"^(\w+)[^:\n]*: Forced execution", output, re.M)
     table = output.split("Job stats:")[1].split("\n\n")[0]
     assert set(reasons) == forced
     assert set(re.findall(r"^(\w+) +\d+$", table, re.M)) - {"total"} == forced | behind
