@@ -24,6 +24,7 @@ from minlm.transformer.modules import Embedding, Linear, RMSNorm
 from minlm.transformer.optim import AdamW
 
 STEPS, LEARNING_RATE, BETAS = 60, 0.05, (0.7, 0.9)
+LOGIT_CHANGE = 10.0  # at most, by one step: lowers the learning rate of wide models to this / d_model
 LOGITS_PER_STEP = 1 << 24  # 64 MB: a vocabulary of 4,096 is fitted to all of its pairs in each step
 PAIRS_PER_BLOCK, MAX_BLOCKS = 1 << 22, 16  # of more text, blocks spread evenly over it are counted
 
@@ -73,7 +74,7 @@ def fit_bigram(
             embeddings.weight[:, 0] = 1
         optimizer = AdamW([embeddings.weight, head.weight], betas=BETAS, weight_decay=0)
         for step in range(STEPS):
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / STEPS)
+            optimizer.param_groups[0]["lr"] = min(LEARNING_RATE, LOGIT_CHANGE / d_model) * (1 - step / STEPS)
             if sampled < vocab_size:
                 contexts = torch.multinomial(totals, sampled, replacement=True)
                 weights = torch.full((sampled,), 1 / sampled)
