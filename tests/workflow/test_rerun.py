@@ -95,14 +95,18 @@ def test_only_what_is_asked_for(finished):
 def test_one_more_text_file_collects_again(finished):
     new = finished.folder / "texts/train2.txt"
     new.write_text("One more document.\n")
-    assert set(finished.stale()) == {"collect_files"} | MIXED
-    new.unlink()
+    try:
+        assert set(finished.stale()) == {"collect_files"} | MIXED
+    finally:
+        new.unlink()  # other tests use this checkout
 
 
 def test_a_deleted_intermediate_file_is_not_missed_and_a_deleted_result_is_made_again(finished):
     counts, samples = finished.folder / "data/tokenizer/word_counts.npz", finished.folder / "results/samples.txt"
     counts.rename(counts.with_suffix(".away"))
     samples.rename(samples.with_suffix(".away"))
-    assert set(finished.stale()) == {"sample", "report_pages"}
-    counts.with_suffix(".away").rename(counts)
-    samples.with_suffix(".away").rename(samples)
+    try:
+        assert set(finished.stale()) == {"sample", "report_pages"}
+    finally:
+        counts.with_suffix(".away").rename(counts)
+        samples.with_suffix(".away").rename(samples)
