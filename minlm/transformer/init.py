@@ -3,8 +3,8 @@
 Without its layers, a Transformer is head(norm(embedding)): a bigram model, which predicts each token from the one
 before it alone. Its best weights depend only on how often each pair of tokens occurs, and a count stands for every
 place where the pair does. `fit_bigram` finds them in seconds, where training would spend hundreds of steps. In a
-Transformer that starts from these embeddings and this head, the layers have only to learn what a pair cannot tell; until
-they do, their random weights add some noise to the bigram model's prediction.
+Transformer that starts from these embeddings and this head, the layers only have to learn what a pair cannot tell;
+until they do, their random weights add some noise to the prediction of the bigram model.
 
 What training then finds first is that the tokens just before matter most. `look_back` lets attention begin with that.
 """
