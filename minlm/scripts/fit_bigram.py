@@ -21,10 +21,12 @@ def build_parser() -> argparse.ArgumentParser:
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
     from minlm.atomic import check_writable
+    from minlm.fast.memory import keep_freed_memory
     from minlm.training.bigram_file import fit_to_file
     from minlm.training.device import set_threads
 
     set_threads(arguments.threads)
+    keep_freed_memory()
     check_writable(arguments.output)
     fit_to_file(arguments.tokens, arguments.vocab_size, arguments.d_model, arguments.output)
 

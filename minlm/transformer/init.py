@@ -23,7 +23,7 @@ from minlm.transformer.model import TransformerLM
 from minlm.transformer.modules import Embedding, Linear, RMSNorm
 from minlm.transformer.optim import AdamW
 
-STEPS, LEARNING_RATE, BETAS = 60, 0.05, (0.7, 0.9)
+STEPS, LEARNING_RATE, BETAS = 40, 0.05, (0.7, 0.9)
 LOGIT_CHANGE = 10.0  # at most, by one step: lowers the learning rate of wide models to this / d_model
 LOGITS_PER_STEP = 1 << 24  # 64 MB: a vocabulary of 4,096 is fitted to all of its pairs in each step
 PAIRS_PER_BLOCK, MAX_BLOCKS = 1 << 22, 16  # of more text, blocks spread evenly over it are counted
@@ -52,8 +52,8 @@ def fit_bigram(
 ) -> tuple[Tensor, Tensor]:
     """Embeddings and head, float32 (vocab_size, d_model), that predict the second token of a pair from the first.
 
-    Coordinate 0 of each embedding stays 1: column 0 of the head then holds how frequent each token is, and `look_back`
-    needs it.
+    Coordinate 0 of each embedding stays 1: column 0 of the head then holds how frequent each token is, where the fit
+    starts, and `look_back` needs it.
 
     Args:
         counts: from `count_pairs`.
@@ -71,7 +71,8 @@ def fit_bigram(
         torch.manual_seed(seed)
         embeddings, norm, head = Embedding(vocab_size, d_model), RMSNorm(d_model), Linear(d_model, vocab_size)
         with torch.no_grad():
-            embeddings.weight[:, 0] = 1
+            frequencies = (counts.sum(dim=0).to_dense() + 1).log()
+            embeddings.weight[:, 0], head.weight[:, 0] = 1, frequencies - frequencies.mean()
         optimizer = AdamW([embeddings.weight, head.weight], betas=BETAS, weight_decay=0)
         for step in range(STEPS):
             optimizer.param_groups[0]["lr"] = min(LEARNING_RATE, LOGIT_CHANGE / d_model) * (1 - step / STEPS)
