@@ -77,9 +77,9 @@ def minlm(tokens: np.ndarray, shape: Shape, lr: float = 8e-3) -> Recipe:
     model = _minlm(shape)
     start_from_bigram(model, *fit_bigram(count_pairs(tokens, shape.vocab_size), shape.width))
     look_back(model)
-    optimizer = fast.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer = fast.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.995), weight_decay=0.0)
     line = lambda step, steps: get_lr_linear_schedule(step, 1.0, 0.0, 40, steps)  # noqa: E731
-    return Recipe(model, model.loss, [optimizer], line, shape, random_windows=False)
+    return Recipe(model, model.loss, [optimizer], line, shape, random_windows=False, clip=100.0)
 
 
 def before(tokens: np.ndarray, shape: Shape, lr: float = 3e-3) -> Recipe:

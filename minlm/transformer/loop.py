@@ -28,16 +28,16 @@ from minlm.transformer.sampling import generate
 class Recipe:
     """How a model is trained: `steps` batches of `batch_size` windows."""
 
-    steps: int = 1300
+    steps: int = 1200
     batch_size: int = 8
     lr_max: float = 8e-3  # after the warm-up
     lr_min: float = 0.0  # at the end
     warmup_iters: int = 40
     beta1: float = 0.9
-    beta2: float = 0.99
+    beta2: float = 0.995
     weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    eval_interval: int = 260
+    max_grad_norm: float = 100.0
+    eval_interval: int = 240
     seed: int = 0
 
 
