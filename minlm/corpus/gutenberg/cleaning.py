@@ -18,7 +18,7 @@ from minlm.corpus.gutenberg.contents import remove_contents, remove_index
 from minlm.corpus.gutenberg.cutting import cut_out
 from minlm.corpus.gutenberg.headings import remove_headings, remove_title_page
 from minlm.corpus.gutenberg.notes import remove_marks_without_notes, remove_notes
-from minlm.corpus.gutenberg.numbers import remove_page_numbers
+from minlm.corpus.gutenberg.numbers import remove_line_numbers, remove_page_numbers
 from minlm.corpus.gutenberg.reflow import reflow
 from minlm.corpus.gutenberg.speakers import separate_speeches
 from minlm.documents import without_separator
@@ -46,6 +46,7 @@ def clean_book(text: str, light: bool = False, keep_typography: bool = False) ->
             ("license paragraphs", remove_license),
             ("illustrations", remove_illustrations),
             ("lines of contents", remove_contents),
+            ("line numbers", remove_line_numbers),
             ("notes", remove_notes),
             ("page numbers", remove_page_numbers),
             ("marks without notes", remove_marks_without_notes),
@@ -109,8 +110,11 @@ def remove_ornaments(text: str) -> tuple[str, int]:
 
 
 def remove_emphasis(text: str) -> tuple[str, int]:
-    """Turn `_emphasis_` and `=bold=` into plain words."""
+    """Turn `_emphasis_` and `=bold=` into plain words. If there is any, single marks go, too."""
     text, italic = re.subn(r"(?<!\w)_(?=\S)([^_]{1,500}?)(?<=\S)_(?!\w)", r"\1", text)
+    if italic:
+        text, single = re.subn(r"(?<![\w_])_(?=[^\W_])|(?<=[^\s_])_(?![\w_])", "", text)
+        italic += single
     text, bold = re.subn(r"(?<!\w)=(?=\S)([^=\n]{1,200}?)(?<=\S)=(?!\w)", r"\1", text)
     return text, italic + bold
 

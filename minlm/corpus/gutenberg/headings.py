@@ -17,6 +17,8 @@ MAX_HEADING_LINES = 5
 SHORT = 3  # letters of a line that may also be exclaimed
 MAX_TITLE_PARAGRAPHS = 40
 PROSE_WORDS = 15  # in a paragraph that is no part of a title page
+SENTENCE = re.compile(r"(?=[^a-z]*[A-Z])(?=(?:\S+\s+){6})[\s\S]*[a-z]\W*[.!?]\W*")
+CAST = re.compile(r"\W*(?:DRAMATIS PERSONAE|(?:THE )?(?:PERSONS|CHARACTERS)\b[^:\n]{0,40})\W*")
 
 
 def remove_title_page(text: str) -> tuple[str, int]:
@@ -28,9 +30,11 @@ def remove_title_page(text: str) -> tuple[str, int]:
     for i, (start, stop) in enumerate(paragraph_spans(text)[:MAX_TITLE_PARAGRAPHS]):
         paragraph = text[start:stop].strip()
         is_imprint = _is_imprint(paragraph)
-        is_prose = len(paragraph.split()) >= PROSE_WORDS and not is_imprint
+        is_prose = not is_imprint and (len(paragraph.split()) >= PROSE_WORDS or SENTENCE.fullmatch(paragraph))
         if is_prose or (HEADING.fullmatch(paragraph) and not re.match(r"VOL|\d{3}", paragraph, re.I)):
             return text[start:], i
+        if CAST.fullmatch(paragraph):
+            return text[stop:], i + 1
         if i > 0 and text.count(f"\n{paragraph}\n") >= RECURRING:
             break  # a speaker
         if paragraph.isupper() or is_imprint:

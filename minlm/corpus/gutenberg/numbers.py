@@ -3,6 +3,7 @@
 import itertools
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -13,11 +14,13 @@ COUNTING = 0.5  # of the numbers of a shape, at least, count up, and of these, e
 INSIDE = 0.3  # of them, at least, are not where a numbered section or an item of a list can begin
 SPREAD = 0.3  # of the text, at least, is between the first and the last
 FIRST = 100  # the first is at most this: years are higher
+REGULAR = 0.7  # of the numbers in a margin count lines by 5 or 10
 ERROR = 3  # numbers that differ at most so much from the one before them belong to the others, in spite of a misprint
 
 _SHAPES = (r"\[(\d{1,4})\]", r"\((\d{1,4})\)", r"\{(\d{1,4})\}", r"<(\d{1,4})>", r"\|(\d{1,4})\|")
 _LABELLED = re.compile(r" ?[\[{](?:pages?|pg|pp?)\b\.? *(?:\d+|[ivxlc]+)[\]}]", re.I)
 _ALONE = re.compile(r"^ *(?:-+ *\d{1,4} *-+|(?:page|pg\.|p\.) *\d{1,4}|\{\d{1,4}\}) *$", re.I | re.M)
+_MARGIN = re.compile(r"(?<=\S) {2,}(?P<right>\(?\d{1,5}\)?)$|^ *(?P<left>\(?\d{1,5}\)?) {2,}(?=\S)", re.M)
 _BARE = re.compile(r"(?<=\n\n) *(\d{1,4}) *(?=\n\n)")
 
 T = TypeVar("T")
@@ -36,6 +39,17 @@ def remove_page_numbers(text: str) -> tuple[str, int]:
         text, bare = cut_out(_BARE, text)
     counting = [span for shape in _SHAPES for span in _counting_up(text, re.compile(rf"{shape}(?!\w)"))]
     return cut_spans(text, (), counting), labelled + alone + bare + len(counting)
+
+
+def remove_line_numbers(text: str) -> tuple[str, int]:
+    """Remove the numbers of lines of verse in a margin: most are 5 or 10 above the one before."""
+    found = [match.span(match.lastgroup or 0) for match in _MARGIN.finditer(text)]
+    numbers = [int(text[start:end].strip("()")) for start, end in found]
+    steps = Counter(later - earlier for earlier, later in itertools.pairwise(numbers))
+    if steps[5] + steps[10] < max(MANY, REGULAR * len(numbers)):
+        return text, 0
+    spans = [span for span, number in zip(found, numbers, strict=True) if number % 5 == 0]
+    return cut_spans(text, (), spans), len(spans)
 
 
 def _counting_up(text: str, pattern: re.Pattern[str]) -> list[Span]:
