@@ -51,10 +51,10 @@ def clean_book(text: str, light: bool = False, keep_typography: bool = False) ->
             ("page numbers", remove_page_numbers),
             ("marks without notes", remove_marks_without_notes),
             ("lines of index", remove_index),
+            ("ornaments", remove_ornaments),
             ("paragraphs of title page", remove_title_page),
             ("speeches separated", separate_speeches),
             ("headings", remove_headings),
-            ("ornaments", remove_ornaments),
             ("emphasis marks", remove_emphasis),
             ("lines joined", reflow),
         ]

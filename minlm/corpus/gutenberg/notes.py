@@ -89,15 +89,17 @@ def remove_notes(text: str) -> tuple[str, int]:
     notes: list[Span] = []
     marks: list[Mark] = []
     taken: set[int] = set()  # where the marks are
+    headings: set[Span] = set()  # of lists of notes
     for shape, is_kind in itertools.product(MARKS_OF, (str.isdigit, str.isalpha, lambda start: not start.isalnum())):
         kind = [head for head in heads if head.shape == shape and is_kind(head.label[:1]) and head.start not in taken]
         if kind:
             removed, used = _match(text, kind, taken, paragraphs, lists)
             notes += _extents(text, removed, used, paragraphs)
+            headings |= {paragraphs[head.listed.heading] for head in removed if head.listed}
             marks += used
             taken |= {mark.start for mark in used}
     notes += without_marks(text, paragraphs, lists)
-    return cut_spans(text, notes, [(mark.start, mark.end) for mark in marks]), len(notes)
+    return cut_spans(text, [*notes, *headings], [(mark.start, mark.end) for mark in marks]), len(notes)
 
 
 def remove_marks_without_notes(text: str) -> tuple[str, int]:
