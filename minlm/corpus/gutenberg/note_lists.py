@@ -18,6 +18,8 @@ ENTRY = re.compile(
     r"|[\[{*†‡]|(?-i:[IVXLC]{2,7}\b|BOOK [IVXLC]+\b)|[\"“'‘][^\"”\n]{1,60}[\"”'’][ ,.:;(]",
     re.I,
 )
+PLACE = re.compile(r"[\W_]*(?:pages?|pp?|lines?|ll?|verses?|vv?)\b\.?,? *\d", re.I)
+MANY = 10  # entries that refer to places, if the list is not at the end
 LONGEST_ENTRY = 12  # paragraphs
 LONGEST_LAST_ENTRY = 3  # paragraphs, if the work goes on after it
 
@@ -88,11 +90,13 @@ def _style(paragraph: str) -> str:
 
 
 def without_marks(text: str, paragraphs: list[Span], lists: list[NoteList]) -> list[Span]:
-    """The lists at the end of a book that consist of entries, whether or not the work has marks for them."""
+    """The lists that consist of entries and are at the end of a book or refer to places, with or without marks."""
     spans = []
     for found in lists:
         start, end = paragraphs[found.heading][0], paragraphs[found.end - 1][1]
         size = found.end - found.heading - 1
-        if found.is_final and start > len(text) / 2 and found.entries >= max(3, size / 2):
+        places = sum(bool(PLACE.match(text, *span)) for span in paragraphs[found.heading + 1 : found.end])
+        is_last = found.is_final and start > len(text) / 2 and found.entries >= max(3, size / 2)
+        if is_last or places >= max(MANY, size / 2):
             spans.append((start, end))
     return spans

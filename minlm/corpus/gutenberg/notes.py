@@ -275,6 +275,9 @@ def _extents(text: str, heads: list[Head], marks: list[Mark], paragraphs: list[S
                 last = following.paragraph - 1
         elif head.listed is not None:
             last = head.listed.end - 1
+        next_head = following.paragraph if following is not None else len(paragraphs)
+        if text[end - 1] == ":" and last + 1 < next_head and text.startswith("  ", paragraphs[last + 1][0]):
+            last += 1  # a quotation
         yield head.start, max(end, paragraphs[last][1]) if last > head.paragraph else end
 
 

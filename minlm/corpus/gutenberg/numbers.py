@@ -38,7 +38,8 @@ def remove_page_numbers(text: str) -> tuple[str, int]:
     if len(numbers) >= MANY and rising > 0.9 * (len(numbers) - 1):
         text, bare = cut_out(_BARE, text)
     counting = [span for shape in _SHAPES for span in _counting_up(text, re.compile(rf"{shape}(?!\w)"))]
-    return cut_spans(text, (), counting), labelled + alone + bare + len(counting)
+    separate = [span for span in counting if _is_alone(text, *span)]
+    return cut_spans(text, separate, set(counting) - set(separate)), labelled + alone + bare + len(counting)
 
 
 def remove_line_numbers(text: str) -> tuple[str, int]:
@@ -71,10 +72,14 @@ def _counting_up(text: str, pattern: re.Pattern[str]) -> list[Span]:
 
 def _is_inside(text: str, start: int, end: int) -> bool:
     """Whether a number is within a sentence, directly after a word, or alone in its line."""
+    before = text[max(start - 80, 0) : start]
+    return _is_alone(text, start, end) or not before[-1:].isspace() or before.rstrip()[-1:].isalnum() or before.rstrip()[-1:] in ",;-"
+
+
+def _is_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing else is in the line."""
     before, after = text[max(start - 80, 0) : start], text[end : end + 80]
-    if not before.rpartition("\n")[2].strip() and not after.partition("\n")[0].strip():
-        return True
-    return not before[-1:].isspace() or before.rstrip()[-1:].isalnum() or before.rstrip()[-1:] in ",;-"
+    return not before.rpartition("\n")[2].strip() and not after.partition("\n")[0].strip()
 
 
 def longest_rise(items: Sequence[tuple[int, T]]) -> list[tuple[int, T]]:

@@ -6,6 +6,7 @@ import re
 from minlm.corpus.gutenberg.speakers import first_line
 
 LONGEST_WORD = 100  # characters
+NARROWEST = 60  # characters of a full line of prose
 LONGEST_TURNOVER = 30  # characters of the end of a line of verse that did not fit
 SLACK = 4  # characters that a full line may lack, for example because the mark of a note was removed
 
@@ -18,7 +19,7 @@ def reflow(text: str) -> tuple[str, int]:
     """
     all_lines = list(filter(str.strip, text.split("\n")))
     lengths = sorted(map(len, all_lines))
-    width = lengths[int(0.95 * (len(lengths) - 1))] if lengths else 0
+    width = max(lengths[int(0.95 * (len(lengths) - 1))] if lengths else 0, NARROWEST)
     words = set(re.findall(r"\w+(?:-\w+)*", text))
     blocks = [_split_block(block) for block in re.split(r"\n\s*\n", text.strip("\n"))]
     long = [lines for _, lines in blocks if len(lines) >= 3]

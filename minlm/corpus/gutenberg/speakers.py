@@ -62,7 +62,7 @@ def find_speakers(paragraphs: list[str], gaps: list[int]) -> set[int]:
     }
     names = {lines[i].name for i in speakers}
     cast = tuple(f"{name} " for name in names)  # `PRIEST OF ZEUS.` in the list of characters speaks as `PRIEST.`
-    speakers |= {i for i in in_form if lines[i].name.startswith(cast)}
+    speakers |= {i for i, line in lines.items() if line.name.startswith(cast)}
     return speakers | {i for i, line in lines.items() if line.name in names}
 
 
