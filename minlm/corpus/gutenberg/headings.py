@@ -30,7 +30,9 @@ def remove_title_page(text: str) -> tuple[str, int]:
     for i, (start, stop) in enumerate(paragraph_spans(text)[:MAX_TITLE_PARAGRAPHS]):
         paragraph = text[start:stop].strip()
         is_imprint = _is_imprint(paragraph)
-        is_prose = not is_imprint and (len(paragraph.split()) >= PROSE_WORDS or SENTENCE.fullmatch(paragraph))
+        is_prose = not is_imprint and (
+            len(paragraph.split()) >= PROSE_WORDS or SENTENCE.fullmatch(paragraph) is not None
+        )
         if is_prose or (HEADING.fullmatch(paragraph) and not re.match(r"VOL|\d{3}", paragraph, re.I)):
             return text[start:], i
         if CAST.fullmatch(paragraph):

@@ -1,5 +1,6 @@
 """Lists of notes: the paragraphs after a heading such as `FOOTNOTES` or `NOTES TO BOOK I`."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ ENTRY = re.compile(
     re.I,
 )
 PLACE = re.compile(r"[\W_]*(?:pages?|pp?|lines?|ll?|verses?|vv?)\b\.?,? *\d", re.I)
+NUMBERED = re.compile(r" *(\d{1,4})\.? +(?!\[)")
+COUNTING = 0.8  # of the entries
 MANY = 10  # entries that refer to places, if the list is not at the end
 LONGEST_ENTRY = 12  # paragraphs
 LONGEST_LAST_ENTRY = 3  # paragraphs, if the work goes on after it
@@ -90,13 +93,18 @@ def _style(paragraph: str) -> str:
 
 
 def without_marks(text: str, paragraphs: list[Span], lists: list[NoteList]) -> list[Span]:
-    """The lists that consist of entries and are at the end of a book or refer to places, with or without marks."""
+    """The lists that consist of entries and are at the end of a book or refer to places, with or without marks.
+
+    Entries that count 1, 2, 3 refer to no place. Without marks they are rather the work's own.
+    """
     spans = []
     for found in lists:
-        start, end = paragraphs[found.heading][0], paragraphs[found.end - 1][1]
-        size = found.end - found.heading - 1
-        places = sum(bool(PLACE.match(text, *span)) for span in paragraphs[found.heading + 1 : found.end])
+        inside = paragraphs[found.heading + 1 : found.end]
+        start, size = paragraphs[found.heading][0], len(inside)
+        places = sum(bool(PLACE.match(text, *span)) for span in inside)
+        numbers = [int(match[1]) for span in inside if (match := NUMBERED.match(text, *span))]
+        counting = sum(later == earlier + 1 for earlier, later in itertools.pairwise(numbers))
         is_last = found.is_final and start > len(text) / 2 and found.entries >= max(3, size / 2)
-        if is_last or places >= max(MANY, size / 2):
-            spans.append((start, end))
+        if (is_last and counting < COUNTING * found.entries) or places >= max(MANY, size / 2):
+            spans.append((start, paragraphs[found.end - 1][1]))
     return spans

@@ -73,7 +73,12 @@ def _counting_up(text: str, pattern: re.Pattern[str]) -> list[Span]:
 def _is_inside(text: str, start: int, end: int) -> bool:
     """Whether a number is within a sentence, directly after a word, or alone in its line."""
     before = text[max(start - 80, 0) : start]
-    return _is_alone(text, start, end) or not before[-1:].isspace() or before.rstrip()[-1:].isalnum() or before.rstrip()[-1:] in ",;-"
+    return (
+        _is_alone(text, start, end)
+        or not before[-1:].isspace()
+        or before.rstrip()[-1:].isalnum()
+        or before.rstrip()[-1:] in ",;-"
+    )
 
 
 def _is_alone(text: str, start: int, end: int) -> bool:

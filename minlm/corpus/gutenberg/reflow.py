@@ -30,7 +30,7 @@ def reflow(text: str) -> tuple[str, int]:
     for speaker, lines in blocks:
         verse = _join_turnovers(lines, width)
         is_set_off = not is_indented and all(line.startswith(" ") for line in lines)
-        if not is_verse(verse, width, is_set_off or max(map(len, verse), default=0) <= poetry):
+        if not is_verse(verse, width, is_set_off or max(map(len, lines), default=0) <= poetry):
             verse = [join_lines(lines, words)]
         joined += max(len(lines) - len(verse), 0)
         paragraphs.append("\n".join(filter(None, [speaker, *map(str.strip, verse)])))

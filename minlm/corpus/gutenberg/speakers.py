@@ -30,7 +30,12 @@ def first_line(paragraph: str) -> Line | None:
     """The first line of a paragraph if it is like `CREON.`, `2ND WOMAN` or `CHORUS (_aside_)`."""
     line, _, rest = paragraph.strip().partition("\n")
     match = _NAME.fullmatch(line.strip())
-    if match is None or HEADING.fullmatch(line.strip()) or line.strip().startswith("TO ") or sum(char.isalpha() for char in match["name"]) < 2:
+    if (
+        match is None
+        or HEADING.fullmatch(line.strip())
+        or line.strip().startswith("TO ")
+        or sum(char.isalpha() for char in match["name"]) < 2
+    ):
         return None
     return Line(re.sub(r"^(?:AN?|THE) ", "", match["name"].strip(" .:,")), match["end"], not rest.strip())
 
