@@ -93,7 +93,7 @@ def test_propositions():
 
 
 def test_letters():
-    book = [part for n in "I II III IV V VI VII".split() for part in (n, "TO TITUS, AT ROME", PROSE)]
+    book = [part for n in ["I", "II", "III", "IV", "V", "VI", "VII"] for part in (n, "TO TITUS, AT ROME", PROSE)]
     assert cleaned("LETTERS", *book) == [JOINED] * 7
 
 
