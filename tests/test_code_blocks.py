@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from checkout import Checkout, environment
 from snakemake.cli import parse_args
@@ -31,7 +32,7 @@ from minlm.pipeline.settings import load_schema
 from minlm.serve.request import parse as parse_request
 from minlm.tokenization import BPETokenizer
 from minlm.transformer import TransformerLM
-from minlm.transformer.checkpoint import save_model
+from minlm.transformer.checkpoint import load_model, save_model
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -128,6 +129,21 @@ def test_python_runs(project, monkeypatch, page):
             code = compile(block.code, str(block), "exec", ast.PyCF_ONLY_AST if block.how else 0)
             if not block.how:
                 exec(code, names)
+
+
+def test_an_old_checkpoint_is_converted(tmp_path, monkeypatch):
+    """The block that converts, with a small shape."""
+    monkeypatch.chdir(tmp_path)
+    [block] = [block for block in blocks_of("python") if '"old.pt"' in block.code]
+    shape = "vocab_size=280, context_length=32, d_model=16, num_layers=1, num_heads=2, d_ff=24"
+    code, count = re.subn(r"vocab_size=10000,.* d_ff=1344", shape, block.code)
+    assert count == 1
+    old = TransformerLM(280, 32, 16, 1, 2, 24)
+    torch.save({"model_state_dict": old.state_dict(), "optimizer_state_dict": {}, "iteration": 100}, "old.pt")
+    exec(code, {})
+    model, info = load_model("model.pt")
+    assert info["iteration"] == 100
+    torch.testing.assert_close(model.state_dict(), old.state_dict(), rtol=0, atol=0)
 
 
 # --- YAML ------------------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ RENAMED = {
     "--out": "--output",
 }
 
+# Flags of nlm-run's predecessor for which there is a command.
+REPLACED = {
+    "--count_only": "snakemake --cores 1 data/ancients/selection.csv --configfile workflow/presets/ancients.yaml",
+}
+
 Work = Callable[[argparse.Namespace], str | None]
 
 
@@ -69,7 +74,10 @@ class _Parser(argparse.ArgumentParser):
         if unknown := re.match(r"unrecognized arguments: (--[\w-]+)", message):
             name = unknown[1].replace("-", "_").replace("__", "--", 1)
             near = difflib.get_close_matches(RENAMED.get(name, name), self._option_string_actions, n=1, cutoff=0.6)
-            message += f". Did you mean {near[0]}?" if near else ""
+            if name in REPLACED:
+                message += f". Instead, run: {REPLACED[name]}"
+            elif near:
+                message += f". Did you mean {near[0]}?"
         self.exit(2, f"{self.prog}: error: {message}\n`{self.prog} --help` lists all flags.\n")
 
     def _joined(self, words: Sequence[str]) -> list[str]:

@@ -183,6 +183,12 @@ def test_the_documentation_names_every_flag():
         assert f"--forcerun {' '.join(rules)}`" in rows[f"--{flag}"]
 
 
+def test_a_flag_that_a_command_replaces(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main(["--count_only"])
+    assert "Instead, run: snakemake --cores 1 data/ancients/selection.csv" in capsys.readouterr().err
+
+
 def test_forced_rules_exist():
     workflow = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     for rule in (rule for rules in RULES.values() for rule in rules):
