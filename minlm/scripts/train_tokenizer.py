@@ -32,7 +32,9 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.input_file, arguments.output_dir, arguments.prefix, arguments.vocab_size, arguments.special_tokens,
         text_options(arguments),
     )  # fmt: skip
-    longest = max(read_vocab(result.vocab_path).items(), key=lambda entry: (len(entry[1]), -entry[0]))[1]
+    special = {token.encode() for token in arguments.special_tokens}
+    learned = [token for _, token in sorted(read_vocab(result.vocab_path).items()) if token not in special]
+    longest = max(learned, key=len)
     log.info(f"longest token: {longest.decode(errors='replace')!r} ({len(longest)} bytes)")
     log.info(
         f"train_tokenizer: {result.vocab_path} and {result.merges_path}: {result.num_tokens:,} tokens, "
