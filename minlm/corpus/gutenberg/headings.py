@@ -17,7 +17,7 @@ MAX_HEADING_LINES = 5
 SHORT = 3  # letters of a line that may also be exclaimed
 MAX_TITLE_PARAGRAPHS = 40
 PROSE_WORDS = 15  # in a paragraph that is no part of a title page
-SENTENCE = re.compile(r"(?=[^a-z]*[A-Z])(?=(?:\S+\s+){6})[\s\S]*[a-z]\W*[.!?]\W*")
+SENTENCE = re.compile(r"(?=[^a-z]*[A-Z])(?=(?:\S+\s+){6})[\s\S]*[a-z]\W?[.!?]\W{0,3}")
 CAST = re.compile(r"\W*(?:DRAMATIS PERSONAE|(?:THE )?(?:PERSONS|CHARACTERS)\b[^:\n]{0,40})\W*")
 
 
