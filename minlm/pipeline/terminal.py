@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
+from minlm.pipeline.rules import changed_flags
 from minlm.progress import BAR_LOCK, CLEAR, SUMMARIES, columns, duration
 
 MANY = 5  # jobs of one rule; more of them share a line
@@ -38,6 +40,7 @@ STOPPING = re.compile(r"Terminating processes on user request|Cancelling snakema
 JOB_FAILED = re.compile(r"At least one job did not complete|CalledProcessError")
 TIME = re.compile(r"^\d\d:\d\d:\d\d ")  # begins the lines of minlm's programs in a log
 OWN_TIME = re.compile(r",?( in)? [\d.]+ (s|min)$")
+PARAMS = re.compile(r"Params have changed since last execution: [^;]*?before: (.*?) now: (.*?)(?= ?;|$)", re.DOTALL)
 
 
 def take_over(workflow: Any, logger: logging.Logger) -> "Terminal | None":
@@ -84,6 +87,7 @@ class Terminal(logging.Handler):
         self.ended: list[Job] = []  # since the last PROGRESS event
         self.counts: Counter[str] = Counter()  # ended jobs by rule
         self.seconds: dict[str, float] = {}  # of ended jobs, by rule
+        self.outputs: set[str] = set()  # of this call's jobs
         self.failed: list[str] = []
         self.interrupted = self.has_stats = False
 
@@ -96,6 +100,14 @@ class Terminal(logging.Handler):
             raise
         except Exception:
             self.handleError(record)
+
+    def show_folded(self, head: str, text: str) -> None:
+        """Write a line; at a terminal that is too narrow, continue it below the text."""
+        line = (head + text).rstrip()
+        if self.is_terminal:
+            indent = min(len(head), columns(self.stream) // 2) * " "
+            line = textwrap.fill(line, columns(self.stream), subsequent_indent=indent, break_on_hyphens=False)
+        self.show(line)
 
     def show(self, text: str) -> None:
         """Write lines, in place of a bar that is on the line."""
@@ -139,15 +151,16 @@ class Terminal(logging.Handler):
         stats = {name: count for name, count in record.stats.items() if name not in ("total", "all")}
         if total := sum(stats.values()):
             names = [f"{count} × {name}" if count > 1 else name for name, count in stats.items()]
-            self.show(f"{total} {'step' if total == 1 else 'steps'}: {', '.join(names)}")
+            self.show_folded(f"{total} {'step' if total == 1 else 'steps'}: ", ", ".join(names))
 
     def on_job_info(self, record: Any) -> None:
         """A job begins."""
         label = " ".join([record.rule_name, *_words(record.wildcards)])
         if self.workflow.dryrun:
             if record.rule_name != "all":
-                self.show(f"{label}: {record.reason}")
+                self.show(f"{label}: {PARAMS.sub(_changes, record.reason)}")
             return
+        self.outputs.update(record.output)
         log = record.log[0] if record.log else None
         message = str(record.rule_msg or label).rstrip(".")
         self.jobs[record.jobid] = Job(record.rule_name, label, log, message, time.monotonic())
@@ -161,7 +174,7 @@ class Terminal(logging.Handler):
 
     def on_progress(self, record: Any) -> None:
         """So many jobs of so many have ended."""
-        has_all = any(job.rule == "all" for job in self.workflow.dag.jobs)
+        has_all = any(job.rule.name == "all" for job in self.workflow.dag.jobs)
         number, total = record.done - len(self.ended), record.total - has_all
         for job in self.ended:
             number += 1
@@ -173,11 +186,11 @@ class Terminal(logging.Handler):
             if job.rule == "all":
                 continue
             if jobs <= MANY:
-                self.show(_line(number, total, job.label, seconds, summary(job.log, job.rule)))
+                self.show_folded(_head(number, total, job.label, seconds), summary(job.log, job.rule))
             elif self.counts[job.rule] < jobs:
                 self.status(f"{job.message}: {self.counts[job.rule]} of {jobs}")
             else:
-                self.show(_line(number, total, job.rule, self.seconds[job.rule], f"{jobs} jobs"))
+                self.show_folded(_head(number, total, job.rule, self.seconds[job.rule]), f"{jobs} jobs")
         self.ended.clear()
 
     def on_job_error(self, record: Any) -> None:
@@ -197,9 +210,10 @@ class Terminal(logging.Handler):
     # --- the end ------------------------------------------------------------------------
 
     def succeeded(self, results: str) -> None:
-        """Show what there is to look at now: a sample and files, in the folder of the main run's results."""
-        self.show("\n".join([*_sample(results), f"Done in {duration(time.monotonic() - self.began)}."]))
-        paths = [path for path in worth_opening(results) if os.path.exists(path)][:3]
+        """Show what this call has made to look at: a sample and files, in the folder of the main run's results."""
+        paths = [path for path in worth_opening(results) if path in self.outputs][:3]
+        sample = _sample(results) if f"{results}samples.txt" in paths else []
+        self.show("\n".join([*sample, f"Done in {duration(time.monotonic() - self.began)}."]))
         for path in paths:
             self.show(f"  {path:<{max(map(len, paths))}}  {worth_opening(results)[path]}")
 
@@ -220,9 +234,14 @@ def _words(wildcards: Any) -> list[str]:
     return [str(value).removeprefix("experiments/").strip("/.") for _, value in values if str(value).strip("/.")]
 
 
-def _line(number: int, total: int, label: str, seconds: float, text: str) -> str:
-    width = len(str(total))
-    return f"[{number:{width}}/{total}] {label:<22} {duration(seconds):>8}  {text}".rstrip()
+def _head(number: int, total: int, label: str, seconds: float) -> str:
+    return f"[{number:{len(str(total))}}/{total}] {label:<18} {duration(seconds):>8}  "
+
+
+def _changes(match: re.Match[str]) -> str:
+    """Snakemake's words for changed params, shortened to the flags that differ."""
+    changes = changed_flags(SimpleNamespace(only_old=[match[1]], only_new=[match[2]]))
+    return f"other settings ({', '.join(changes)})" if changes else "other settings"
 
 
 def summary(log: str | None, rule: str) -> str:
