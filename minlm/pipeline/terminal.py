@@ -25,6 +25,7 @@ from minlm.progress import BAR_LOCK, CLEAR, SUMMARIES, columns, duration
 MANY = 5  # jobs of one rule; more of them share a line
 ERROR_LINES = 12  # of a job's log, at most
 SAMPLE_CHARACTERS = 400
+INDENT = 10 * " "  # of the second and further lines of a job
 
 # Messages of Snakemake's that a user need not see. All that is not listed here is shown.
 NOISE = re.compile(
@@ -34,6 +35,7 @@ NOISE = re.compile(
     r"|Execute \d+ jobs|Complete log|Elapsed time|Shutting down, this might|Will exit after finishing"
     r"|Exiting because a job execution failed|Removing output files of failed job|Trying to restart job"
     r"|Reasons:|Some jobs were triggered by provenance|Rules with provenance triggered"
+    r"|Warning: the following output files of rule \w+ were not present when the DAG was created"
     r"|Removing temporary output|Touching output file|None$"
 )
 STOPPING = re.compile(r"Terminating processes on user request|Cancelling snakemake on user request")
@@ -101,12 +103,10 @@ class Terminal(logging.Handler):
         except Exception:
             self.handleError(record)
 
-    def show_folded(self, head: str, text: str) -> None:
-        """Write a line; at a terminal that is too narrow, continue it below the text."""
-        line = (head + text).rstrip()
+    def show_folded(self, line: str) -> None:
+        """Write a line; at a terminal that is too narrow, fold it between words."""
         if self.is_terminal:
-            indent = min(len(head), columns(self.stream) // 2) * " "
-            line = textwrap.fill(line, columns(self.stream), subsequent_indent=indent, break_on_hyphens=False)
+            line = textwrap.fill(line, columns(self.stream), subsequent_indent=INDENT, break_on_hyphens=False)
         self.show(line)
 
     def show(self, text: str) -> None:
@@ -151,7 +151,7 @@ class Terminal(logging.Handler):
         stats = {name: count for name, count in record.stats.items() if name not in ("total", "all")}
         if total := sum(stats.values()):
             names = [f"{count} × {name}" if count > 1 else name for name, count in stats.items()]
-            self.show_folded(f"{total} {'step' if total == 1 else 'steps'}: ", ", ".join(names))
+            self.show_folded(f"{total} {'step' if total == 1 else 'steps'}: {', '.join(names)}")
 
     def on_job_info(self, record: Any) -> None:
         """A job begins."""
@@ -175,22 +175,22 @@ class Terminal(logging.Handler):
     def on_progress(self, record: Any) -> None:
         """So many jobs of so many have ended."""
         has_all = any(job.rule.name == "all" for job in self.workflow.dag.jobs)
-        number, total = record.done - len(self.ended), record.total - has_all
+        total = record.total - has_all
         for job in self.ended:
-            number += 1
             seconds = time.monotonic() - job.began
             self.counts[job.rule] += 1
+            number = self.counts.total() - self.counts["all"]
             self.seconds[job.rule] = self.seconds.get(job.rule, 0.0) + seconds
             jobs = sum(other.rule.name == job.rule for other in self.workflow.dag.needrun_jobs())
             jobs += self.counts[job.rule] if jobs == 0 else 0
             if job.rule == "all":
                 continue
             if jobs <= MANY:
-                self.show_folded(_head(number, total, job.label, seconds), summary(job.log, job.rule))
+                self.show_folded(_line(number, total, job.label, seconds, summary(job.log, job.rule)))
             elif self.counts[job.rule] < jobs:
                 self.status(f"{job.message}: {self.counts[job.rule]} of {jobs}")
             else:
-                self.show_folded(_head(number, total, job.rule, self.seconds[job.rule]), f"{jobs} jobs")
+                self.show_folded(_line(number, total, job.rule, self.seconds[job.rule], f"{jobs} jobs"))
         self.ended.clear()
 
     def on_job_error(self, record: Any) -> None:
@@ -234,8 +234,8 @@ def _words(wildcards: Any) -> list[str]:
     return [str(value).removeprefix("experiments/").strip("/.") for _, value in values if str(value).strip("/.")]
 
 
-def _head(number: int, total: int, label: str, seconds: float) -> str:
-    return f"[{number:{len(str(total))}}/{total}] {label:<18} {duration(seconds):>8}  "
+def _line(number: int, total: int, label: str, seconds: float, text: str) -> str:
+    return f"[{number:{len(str(total))}}/{total}] {label:<18} {duration(seconds):>8}  {text}".rstrip()
 
 
 def _changes(match: re.Match[str]) -> str:

@@ -85,25 +85,26 @@ def test_many_jobs_of_a_rule_share_a_line(terminal):
 
 
 def test_the_target_all_is_no_step(terminal):
-    terminal.workflow.dag.jobs = [job("train"), job("all")]
-    tell(terminal, "run_info", stats={"train": 1, "all": 1, "total": 2})
-    start(terminal, 1, "train", "none.log")
-    tell(terminal, "job_finished", job_id=1)
-    tell(terminal, "progress", done=1, total=2)
-    start(terminal, 0, "all", "none.log")
-    tell(terminal, "job_finished", job_id=0)
-    tell(terminal, "progress", done=2, total=2)
-    assert terminal.stream.lines() == ["1 step: train", "[1/1] train                 0.0 s"]
+    rules = ("train", "all", "compare")
+    terminal.workflow.dag.jobs = [job(rule) for rule in rules]
+    tell(terminal, "run_info", stats={"train": 1, "all": 1, "compare": 1, "total": 3})
+    for number, rule in enumerate(rules, start=1):
+        start(terminal, number, rule, "none.log")
+        tell(terminal, "job_finished", job_id=number)
+        tell(terminal, "progress", done=number, total=3)
+    assert terminal.stream.lines() == [
+        "2 steps: train, compare", "[1/2] train                 0.0 s", "[2/2] compare               0.0 s",
+    ]  # fmt: skip
 
 
-def test_long_lines_continue_below_their_text(terminal, tmp_path):
+def test_long_lines_are_folded(terminal, tmp_path):
     (tmp_path / "a.log").write_text("10:00:09 wrote data/tokens/train.npy: 1,613,367 tokens (uint16) from 4.0 MB\n")
     start(terminal, 1, "tokenize", "a.log", part="train")
     tell(terminal, "job_finished", job_id=1)
     tell(terminal, "progress", done=1, total=2)
     assert terminal.stream.lines() == [
         "[1/2] tokenize train        0.0 s  data/tokens/train.npy: 1,613,367 tokens",
-        "                                   (uint16) from 4.0 MB",
+        "          (uint16) from 4.0 MB",
     ]
 
 
