@@ -19,6 +19,7 @@ WORK = """
 import time
 from minlm import progress
 progress.SECONDS_BETWEEN_LINES = 0.05
+progress.SECONDS_BETWEEN_BARS = 0
 progress.configure(log_file="logs/x.log")
 with progress.Progress(5_000_000, "reading a.txt", "B") as bar:
     for _ in range(5):
