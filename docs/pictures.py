@@ -6,13 +6,16 @@ needs `apt-get install chromium` and `pip install -e .[test,browser]`. Few color
 
 import argparse
 import io
+import os
+import pty
 import shlex
 import shutil
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from minlm.generation.load import load_with_tokenizer
+from minlm.progress import CLEAR
 from minlm.serve.server import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,8 +34,8 @@ COLORS = 48  # of a picture
 MODEL = ("results/model.pt", "data/tokenizer/vocab.json", "data/tokenizer/merges.txt")
 TEMPLATES = {
     "terminal": """
-<style>body { margin: 0; background: #1c1e22; color: #ddd; font: 14px/1.45 monospace; padding: 1rem }
-pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere }</style>
+<style>pre { margin: 0; background: #1c1e22; color: #ddd; font: 14px/1.45 monospace; padding: 1rem;
+white-space: pre-wrap; overflow-wrap: anywhere }</style>
 <pre>{% for command, output in commands %}<b>$ {{ command }}</b>
 {{ output }}
 {% endfor %}</pre>""",
@@ -65,28 +69,42 @@ def main() -> None:
 
 
 def terminal(page: Page, project: Path) -> bytes:
-    """What a call prints that writes the samples again, and one that continues a prompt."""
+    """What a call shows that evaluates, plots and writes again, and one that continues a prompt."""
     flags = zip(("--checkpoint", "--vocab_path", "--merges_path"), MODEL, strict=True)
     prompt = ["--prompt", "In those days", "--max_tokens", "60", "--temperature", "0.7", "--seed", "1"]
     calls = {
-        ("snakemake", "--cores", "2", "results/samples.txt", "--forcerun", "sample"): [],
+        ("snakemake", "--cores", "2", "--forcerun", "evaluate", "plot", "sample"): [],
         ("nlm-generate", *prompt): [word for flag in flags for word in flag],
     }
-    done = [(shlex.join(shown), _output([*shown, *more], project)) for shown, more in calls.items()]
+    done = [(shlex.join(shown), _screen([*shown, *more], project)) for shown, more in calls.items()]
     page.set_content(jinja2.Template(TEMPLATES["terminal"], autoescape=True).render(commands=done))
-    return page.locator("body").screenshot()
+    return page.locator("pre").screenshot()
 
 
-def _output(command: list[str], project: Path) -> str:
-    program = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
-    run = subprocess.run(program, cwd=project, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return run.stdout
+def _screen(command: list[str], project: Path) -> str:
+    """What is on a terminal after a command: its lines, without the bars that they have replaced."""
+    main, side = pty.openpty()
+    termios.tcsetwinsize(side, (40, 110))
+    with subprocess.Popen(_program(command), cwd=project, stdin=side, stdout=side, stderr=side) as process:
+        os.close(side)
+        shown = b""
+        with suppress(OSError):  # the other side is closed
+            while block := os.read(main, 4096):
+                shown += block
+    os.close(main)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, shown)
+    return "\n".join(line.rpartition(CLEAR)[2] for line in shown.decode().split("\r\n"))
+
+
+def _program(command: list[str]) -> list[str]:
+    return [str(Path(sys.executable).with_name(command[0])), *command[1:]]
 
 
 def report(page: Page, project: Path) -> bytes:
     """The first page of the report."""
     path = project / "results/report.html"
-    _output(["snakemake", "--report", str(path)], project)
+    subprocess.run(_program(["snakemake", "--report", str(path)]), cwd=project, check=True)
     page.goto(path.as_uri())
     page.locator(".summary").wait_for()
     return page.screenshot()

@@ -11,6 +11,7 @@ line feed and is never wider than the terminal; and only one process shows a bar
 
 import logging
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,7 @@ SUMMARIES = "MINLM_SUMMARIES"  # any value: the job's last message, or its error
 BAR_LOCK = "MINLM_BAR_LOCK"  # a file; the job that holds its lock shows the bar
 
 _console: IO[str] | None = None  # None: stderr
+_variant = ""  # of the experiment that a job works for; begins what it shows, since several run side by side
 
 
 def configure(log_file: str | Path | None = None, *, talks: bool = True) -> None:
@@ -41,7 +43,7 @@ def configure(log_file: str | Path | None = None, *, talks: bool = True) -> None
         log_file: for all messages.
         talks: in a workflow whose snakemake prints a line for each job, also show messages while the job runs.
     """
-    global _console
+    global _console, _variant
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
@@ -50,6 +52,8 @@ def configure(log_file: str | Path | None = None, *, talks: bool = True) -> None
     log.propagate = False
     in_job = "MINLM_JOB" in os.environ
     _console = os.fdopen(0, "w", buffering=1, errors="backslashreplace", closefd=False) if in_job else None
+    variant = re.search(r"experiments/(.+)/", str(log_file)) if in_job else None
+    _variant = f"{variant[1]}: " if variant else ""
     log.addHandler(_Terminal(console(), talks, in_job and SUMMARIES in os.environ))
     if log_file is not None:
         Path(log_file).parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +98,7 @@ class _Terminal(logging.StreamHandler):
         return True
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{CLEAR if self.has_bars else ''}{super().format(record)}"
+        return f"{CLEAR if self.has_bars else ''}{_variant}{super().format(record)}"
 
 
 def duration(seconds: float) -> str:
@@ -143,7 +147,7 @@ class Progress:
                 self.since, self.done_before = now, self.done
         if self.bar and now - self.last_bar >= SECONDS_BETWEEN_BARS:
             self.last_bar = now
-            self.bar.draw(f"{self._picture()}{self._line(now, note)}")
+            self.bar.draw(f"{self._picture()}{_variant}{self._line(now, note)}")
         if now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             log.info(self._line(now, note), extra={"is_progress": True})
@@ -185,7 +189,7 @@ class Progress:
         # A note such as "1,234 tokens/s" already has the speed, unless a step takes seconds.
         speed = "" if left is None or ("/s" in note and self._rate(now) > 1) else self._speed(now)
         time_left = "" if left is None else f"{duration(left)} left"
-        return ", ".join(filter(None, [f"{self.label}: {amount}", note, speed, time_left]))
+        return ", ".join(filter(None, [f"{self.label}: {amount}", time_left, note, speed]))
 
     def __enter__(self) -> "Progress":
         return self

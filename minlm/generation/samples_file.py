@@ -64,6 +64,11 @@ class Sample:
     new_tokens: int
     ended: bool
 
+    @property
+    def title(self) -> str:
+        """The prompt as a heading."""
+        return f"“{self.prompt}”" if self.prompt else "no prompt: a new document"
+
 
 def generate_samples(
     model: TransformerLM,

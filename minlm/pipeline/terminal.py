@@ -16,13 +16,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
+from minlm.pipeline.rules import changed_flags
 from minlm.progress import BAR_LOCK, CLEAR, SUMMARIES, columns, duration
 
 MANY = 5  # jobs of one rule; more of them share a line
 ERROR_LINES = 12  # of a job's log, at most
 SAMPLE_CHARACTERS = 400
+INDENT = 10 * " "  # of the second and further lines of a job
 
 # Messages of Snakemake's that a user need not see. All that is not listed here is shown.
 NOISE = re.compile(
@@ -32,12 +35,14 @@ NOISE = re.compile(
     r"|Execute \d+ jobs|Complete log|Elapsed time|Shutting down, this might|Will exit after finishing"
     r"|Exiting because a job execution failed|Removing output files of failed job|Trying to restart job"
     r"|Reasons:|Some jobs were triggered by provenance|Rules with provenance triggered"
+    r"|Warning: the following output files of rule \w+ were not present when the DAG was created"
     r"|Removing temporary output|Touching output file|None$"
 )
 STOPPING = re.compile(r"Terminating processes on user request|Cancelling snakemake on user request")
 JOB_FAILED = re.compile(r"At least one job did not complete|CalledProcessError")
 TIME = re.compile(r"^\d\d:\d\d:\d\d ")  # begins the lines of minlm's programs in a log
 OWN_TIME = re.compile(r",?( in)? [\d.]+ (s|min)$")
+PARAMS = re.compile(r"Params have changed since last execution: [^;]*?before: (.*?) now: (.*?)(?= ?;|$)", re.DOTALL)
 
 
 def take_over(workflow: Any, logger: logging.Logger) -> "Terminal | None":
@@ -84,6 +89,7 @@ class Terminal(logging.Handler):
         self.ended: list[Job] = []  # since the last PROGRESS event
         self.counts: Counter[str] = Counter()  # ended jobs by rule
         self.seconds: dict[str, float] = {}  # of ended jobs, by rule
+        self.outputs: set[str] = set()  # of this call's jobs
         self.failed: list[str] = []
         self.interrupted = self.has_stats = False
 
@@ -96,6 +102,12 @@ class Terminal(logging.Handler):
             raise
         except Exception:
             self.handleError(record)
+
+    def show_folded(self, line: str) -> None:
+        """Write a line; at a terminal that is too narrow, fold it between words."""
+        if self.is_terminal:
+            line = textwrap.fill(line, columns(self.stream), subsequent_indent=INDENT, break_on_hyphens=False)
+        self.show(line)
 
     def show(self, text: str) -> None:
         """Write lines, in place of a bar that is on the line."""
@@ -139,15 +151,16 @@ class Terminal(logging.Handler):
         stats = {name: count for name, count in record.stats.items() if name not in ("total", "all")}
         if total := sum(stats.values()):
             names = [f"{count} × {name}" if count > 1 else name for name, count in stats.items()]
-            self.show(f"{total} {'step' if total == 1 else 'steps'}: {', '.join(names)}")
+            self.show_folded(f"{total} {'step' if total == 1 else 'steps'}: {', '.join(names)}")
 
     def on_job_info(self, record: Any) -> None:
         """A job begins."""
         label = " ".join([record.rule_name, *_words(record.wildcards)])
         if self.workflow.dryrun:
             if record.rule_name != "all":
-                self.show(f"{label}: {record.reason}")
+                self.show(f"{label}: {PARAMS.sub(_changes, record.reason)}")
             return
+        self.outputs.update(record.output)
         log = record.log[0] if record.log else None
         message = str(record.rule_msg or label).rstrip(".")
         self.jobs[record.jobid] = Job(record.rule_name, label, log, message, time.monotonic())
@@ -161,23 +174,23 @@ class Terminal(logging.Handler):
 
     def on_progress(self, record: Any) -> None:
         """So many jobs of so many have ended."""
-        has_all = any(job.rule == "all" for job in self.workflow.dag.jobs)
-        number, total = record.done - len(self.ended), record.total - has_all
+        has_all = any(job.rule.name == "all" for job in self.workflow.dag.jobs)
+        total = record.total - has_all
         for job in self.ended:
-            number += 1
             seconds = time.monotonic() - job.began
             self.counts[job.rule] += 1
+            number = self.counts.total() - self.counts["all"]
             self.seconds[job.rule] = self.seconds.get(job.rule, 0.0) + seconds
             jobs = sum(other.rule.name == job.rule for other in self.workflow.dag.needrun_jobs())
             jobs += self.counts[job.rule] if jobs == 0 else 0
             if job.rule == "all":
                 continue
             if jobs <= MANY:
-                self.show(_line(number, total, job.label, seconds, summary(job.log, job.rule)))
+                self.show_folded(_line(number, total, job.label, seconds, summary(job.log, job.rule)))
             elif self.counts[job.rule] < jobs:
                 self.status(f"{job.message}: {self.counts[job.rule]} of {jobs}")
             else:
-                self.show(_line(number, total, job.rule, self.seconds[job.rule], f"{jobs} jobs"))
+                self.show_folded(_line(number, total, job.rule, self.seconds[job.rule], f"{jobs} jobs"))
         self.ended.clear()
 
     def on_job_error(self, record: Any) -> None:
@@ -197,9 +210,10 @@ class Terminal(logging.Handler):
     # --- the end ------------------------------------------------------------------------
 
     def succeeded(self, results: str) -> None:
-        """Show what there is to look at now: a sample and files, in the folder of the main run's results."""
-        self.show("\n".join([*_sample(results), f"Done in {duration(time.monotonic() - self.began)}."]))
-        paths = [path for path in worth_opening(results) if os.path.exists(path)][:3]
+        """Show what this call has made to look at: a sample and files, in the folder of the main run's results."""
+        paths = [path for path in worth_opening(results) if path in self.outputs][:3]
+        sample = _sample(results) if f"{results}samples.txt" in paths else []
+        self.show("\n".join([*sample, f"Done in {duration(time.monotonic() - self.began)}."]))
         for path in paths:
             self.show(f"  {path:<{max(map(len, paths))}}  {worth_opening(results)[path]}")
 
@@ -221,8 +235,13 @@ def _words(wildcards: Any) -> list[str]:
 
 
 def _line(number: int, total: int, label: str, seconds: float, text: str) -> str:
-    width = len(str(total))
-    return f"[{number:{width}}/{total}] {label:<22} {duration(seconds):>8}  {text}".rstrip()
+    return f"[{number:{len(str(total))}}/{total}] {label:<18} {duration(seconds):>8}  {text}".rstrip()
+
+
+def _changes(match: re.Match[str]) -> str:
+    """Snakemake's words for changed params, shortened to the flags that differ."""
+    changes = changed_flags(SimpleNamespace(only_old=[match[1]], only_new=[match[2]]))
+    return f"other settings ({', '.join(changes)})" if changes else "other settings"
 
 
 def summary(log: str | None, rule: str) -> str:

@@ -148,6 +148,6 @@ def _group_samples(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:
     groups: dict[str, list[tuple[str, str]]] = {}
     for run in runs:
         for sample in run.samples:
-            heading = f"“{sample.prompt}” · {sample.setting}, seed {sample.seed}"
+            heading = f"{sample.title} · {sample.setting}, seed {sample.seed}"
             groups.setdefault(heading, []).append((run.name, sample.text))
     return groups

@@ -85,7 +85,7 @@ def write_samples_page(path: str | Path, samples_txt: str | Path) -> None:
     """
     groups: dict[str, list[tuple[str, str]]] = {}
     for sample in read_samples(samples_txt):
-        groups.setdefault(f"“{sample.prompt}”", []).append((f"{sample.setting}, seed {sample.seed}", sample.text))
+        groups.setdefault(sample.title, []).append((f"{sample.setting}, seed {sample.seed}", sample.text))
     write_page(path, "samples.html", title="Samples", groups=groups)
 
 

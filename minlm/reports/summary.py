@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minlm.generation.samples_file import Sample, read_samples
+from minlm.progress import duration
 from minlm.reports.pages import write_page
 from minlm.reports.plots import read_metrics
 from minlm.training.evaluation import read_evaluation
@@ -45,7 +46,7 @@ def write_summary_page(
         parameters=model.num_parameters(),
         steps=info["iteration"],
         tokens=int(last["tokens_seen"]),
-        minutes=float(last["elapsed_s"]) / 60,
+        time=duration(float(last["elapsed_s"])),
         compressors=rank_compressors(evaluation_json),
         picture=base64.b64encode(Path(loss_png).read_bytes()).decode(),
         samples=first_samples(read_samples(samples_txt)),

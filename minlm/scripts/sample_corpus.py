@@ -22,8 +22,8 @@ def main(arguments: argparse.Namespace) -> str:
 
     counts = write_sample(arguments.output_train, arguments.output_valid, arguments.valid_every)
     return (
-        f"wrote {arguments.output_train} ({counts['train']} chapters) and {arguments.output_valid} "
-        f"({counts['valid']} chapters)"
+        f"wrote {arguments.output_train} ({counts['train']:,} chapters) and {arguments.output_valid} "
+        f"({counts['valid']:,} chapters)"
     )
 
 

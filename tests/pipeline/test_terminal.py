@@ -43,10 +43,10 @@ def tell(terminal, event=None, text="", **values):
     terminal.handle(record)
 
 
-def start(terminal, number, rule, log, **wildcards):
+def start(terminal, number, rule, log, output=(), **wildcards):
     tell(
         terminal, "job_info", jobid=number, rule_name=rule, rule_msg=f"Doing {rule}.", log=[log], wildcards=wildcards,
-        reason="",
+        reason="", output=output,
     )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_each_job_is_one_line_with_its_time_and_what_it_did(terminal, tmp_path):
     tell(terminal, "progress", done=1, total=3)
     assert terminal.stream.lines() == [
         "3 steps: train, 2 × sample",
-        "[1/3] train small               0.0 s  model.pt: 200 steps, loss 2.3",
+        "[1/3] train small           0.0 s  model.pt: 200 steps, loss 2.3",
     ]
 
 
@@ -80,8 +80,42 @@ def test_many_jobs_of_a_rule_share_a_line(terminal):
         start(terminal, number, "fetch_book", "none.log", id=number)
         tell(terminal, "job_finished", job_id=number)
         tell(terminal, "progress", done=number + 1, total=8)
-    assert terminal.stream.lines() == ["[8/8] fetch_book                0.0 s  8 jobs"]
+    assert terminal.stream.lines() == ["[8/8] fetch_book            0.0 s  8 jobs"]
     assert "Doing fetch_book: 7 of 8" in terminal.stream.getvalue()
+
+
+def test_the_target_all_is_no_step(terminal):
+    rules = ("train", "all", "compare")
+    terminal.workflow.dag.jobs = [job(rule) for rule in rules]
+    tell(terminal, "run_info", stats={"train": 1, "all": 1, "compare": 1, "total": 3})
+    for number, rule in enumerate(rules, start=1):
+        start(terminal, number, rule, "none.log")
+        tell(terminal, "job_finished", job_id=number)
+        tell(terminal, "progress", done=number, total=3)
+    assert terminal.stream.lines() == [
+        "2 steps: train, compare", "[1/2] train                 0.0 s", "[2/2] compare               0.0 s",
+    ]  # fmt: skip
+
+
+def test_long_lines_are_folded(terminal, tmp_path):
+    (tmp_path / "a.log").write_text("10:00:09 wrote data/tokens/train.npy: 1,613,367 tokens (uint16) from 4.0 MB\n")
+    start(terminal, 1, "tokenize", "a.log", part="train")
+    tell(terminal, "job_finished", job_id=1)
+    tell(terminal, "progress", done=1, total=2)
+    assert terminal.stream.lines() == [
+        "[1/2] tokenize train        0.0 s  data/tokens/train.npy: 1,613,367 tokens",
+        "          (uint16) from 4.0 MB",
+    ]
+
+
+def test_a_dry_run_says_which_settings_have_changed(terminal):
+    terminal.workflow.dryrun = True
+    reason = (
+        "Missing output files: a; Params have changed since last execution: Union of exclusive params before and now "
+        "across all output: before: '--d_model=64 --seed=0' now: '--d_model=32 --seed=0' "
+    )
+    tell(terminal, "job_info", jobid=1, rule_name="train", wildcards={}, reason=reason)
+    assert terminal.stream.lines() == ["train: Missing output files: a; other settings (d_model 64 → 32)"]
 
 
 def test_an_error_ends_with_its_cause(terminal, tmp_path):
@@ -116,9 +150,9 @@ def test_an_interruption_ends_with_what_to_do(terminal, tmp_path):
 
 
 def test_success_ends_with_a_sample_and_three_paths(terminal, tmp_path):
-    (tmp_path / "results/plots").mkdir(parents=True)
-    for name in ("plots/loss_vs_iter.png", "evaluation.json", "model.pt"):
-        (tmp_path / "results" / name).write_text("")
+    (tmp_path / "results").mkdir()
+    for name in ("model.pt", "samples.txt", "evaluation.json", "metrics.csv"):  # and no plots, which are up to date
+        start(terminal, 1, "rule", "none.log", output=[f"results/{name}"])
     line, dashes = "=" * 80, "-" * 80
     texts = [f'\n\n{line}\nprompt: "{text}"\n0.7\n{dashes}\n{text}\n' for text in ("First text.", "Second text.")]
     (tmp_path / "results/samples.txt").write_text("Samples\n" + "".join(texts))
@@ -127,8 +161,16 @@ def test_success_ends_with_a_sample_and_three_paths(terminal, tmp_path):
     assert lines[:3] == ["", "  First text.", ""]
     assert lines[3].startswith("Done in ")
     assert [text.split()[0] for text in lines[4:]] == [
-        "results/samples.txt", "results/plots/loss_vs_iter.png", "results/evaluation.json",
+        "results/samples.txt", "results/evaluation.json", "results/metrics.csv",
     ]  # fmt: skip
+
+
+def test_no_sample_of_an_earlier_model(terminal, tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/samples.txt").write_text("\n" + 80 * "-" + "\nA text.\n")
+    start(terminal, 1, "train", "none.log", output=["results/model.pt"])
+    terminal.succeeded("results/")
+    assert [line.split()[0] for line in terminal.stream.lines()] == ["Done", "results/model.pt"]
 
 
 def test_the_end_of_a_log_is_its_last_message_and_what_follows(tmp_path):

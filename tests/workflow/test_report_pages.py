@@ -33,6 +33,7 @@ def flags(tmp_path):
     }  # fmt: skip
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
     samples = [Sample("a <b>", Setting(t, 0.9, k), 7, f"a <b> & {t}", 3, False) for t, k in ((0.7, None), (0.7, 40))]
+    samples.append(Sample("", Setting(0.7, 0.9, None), 8, "new", 3, False))
     write_samples(tmp_path / "samples.txt", samples, "Samples")
     files = {"checkpoint": "model.pt", "metrics": "metrics.csv", "loss_curve": "loss.png",
              "vocab_path": "vocab.json", "merges_path": "merges.txt", "corpus": "corpus.csv",
@@ -48,10 +49,11 @@ def test_each_page_shows_the_contents_of_its_file(flags, tmp_path):
     assert all("http" not in page and "<h1>" in page for page in made.values())
     assert "12,345" in made["corpus"]
     assert re.findall(r'class="text">(bz2|this model|lzma)<', made["evaluation"]) == ["bz2", "this model", "lzma"]
-    assert made["samples"].count('<div class="card">') == 2
-    assert made["samples"].count("<summary>") == 1
+    assert made["samples"].count('<div class="card">') == 3
+    assert re.findall("<summary>(.*?)</summary>", made["samples"]) == ["“a &lt;b&gt;”", "no prompt: a new document"]
     assert "a &lt;b&gt; &amp; 0.7" in made["samples"]
-    titles = ["temperature 0.7, top_p 0.9, seed 7", "temperature 0.7, top_p 0.9, top_k 40, seed 7"]
+    seeds = ("seed 7", "top_k 40, seed 7", "seed 8")
+    titles = [f"temperature 0.7, top_p 0.9, {seed}" for seed in seeds]
     assert re.findall("<b>(.*?)</b>", made["samples"]) == titles
     tokens = re.findall(r'<span class="t\d" title="(\d+)">(.*?)</span>', made["tokenizer"])
     assert tokens == [("258", "the"), ("32", " "), ("60", "&lt;"), ("195", "⟨c3⟩"), ("169", "⟨a9⟩"), ("62", "&gt;")]
@@ -60,10 +62,11 @@ def test_each_page_shows_the_contents_of_its_file(flags, tmp_path):
     assert re.findall(r"<th>(bz2|this model|lzma)</th>", made["summary"]) == ["bz2", "this model", "lzma"]
     rows = dict(re.findall(r"<th>([\w.]+)</th><td>(.*?)</td>", made["summary"]))
     assert rows.items() >= {"corpus.source": "a=&lt;b&gt;", "d_model": "16", "lr_max": "0.001"}.items()
-    assert made["summary"].count('class="card"') == 1  # one for each prompt
+    assert made["summary"].count('class="card"') == 2  # one for each prompt
     assert "<b>a &lt;b&gt;</b> &amp; 0.7" in made["summary"]
     assert "data:image/png;base64,iVBORw==" in made["summary"]
     assert "Settings without effect on this run: 1" in made["summary"]
+    assert "3,200 tokens in 90 s." in made["summary"]
 
 
 @pytest.mark.parametrize(
