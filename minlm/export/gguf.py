@@ -131,7 +131,7 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: BPETokenizer) -> None:
 def _pre_tokenizer(pattern: str) -> str:
     if pattern not in PRE_TOKENIZERS:
         raise MinlmError(
-            f"the tokenizer cuts text by the pattern {pattern}, which llama.cpp does not know, so it cannot be exported "
-            "as GGUF. Export it with --format huggingface."
+            f"the tokenizer cuts text by the pattern {pattern}, which llama.cpp does not know, so it cannot be "
+            "exported as GGUF. Export it with --format huggingface."
         )
     return PRE_TOKENIZERS[pattern]

@@ -21,10 +21,11 @@ from minlm.tokenization import BPETokenizer
 from minlm.transformer import TransformerLM
 
 TYPES = ("F32", "F16", "Q8_0")
-# In llama.cpp's order; ours is its reading of `TransformerLM`.
+# llama.cpp's names of the weights of a block → ours
 OURS = {
     "attn_norm": "ln1", "attn_q": "attn.q_proj", "attn_k": "attn.k_proj", "attn_v": "attn.v_proj",
-    "attn_output": "attn.output_proj", "ffn_norm": "ln2", "ffn_gate": "ffn.w1", "ffn_down": "ffn.w2", "ffn_up": "ffn.w3",
+    "attn_output": "attn.output_proj", "ffn_norm": "ln2",
+    "ffn_gate": "ffn.w1", "ffn_down": "ffn.w2", "ffn_up": "ffn.w3",
 }  # fmt: skip
 
 
