@@ -5,7 +5,7 @@ advance together, and none depends on the others. `batch_cache` holds their keys
 token of each. The same seed gives the tokens of `generate`, unless rounding moves a draw to the neighboring token.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,8 +68,9 @@ def generate_batch(
     Raises:
         MinlmError: an empty prompt, an unknown token, a setting out of range, or logits that are not finite.
     """
+    texts = make_texts(model, requests, max_new_tokens)
     batch = Batch(model, stop_token, vocab_size)
-    texts = batch.add(requests, max_new_tokens)
+    batch.add(texts)
     with Progress(max_new_tokens, "generating", "tokens") as progress:
         while batch.texts:
             batch.step()
@@ -90,14 +91,16 @@ def stream(
     The model runs only while the caller waits for the next token. The other arguments and the errors are those of
     `generate_batch`; a bad argument fails at the call, not at the first token.
     """
+    texts = make_texts(model, [request], max_new_tokens)
     batch = Batch(model, stop_token, vocab_size)
-    batch.add([request], max_new_tokens)
+    batch.add(texts)
     return _stream(batch, num_alternatives)
 
 
 def _stream(batch: "Batch", num_alternatives: int) -> Iterator[StreamedToken]:
     while batch.texts:
-        [token] = describe(*batch.step(), num_alternatives)
+        _, drawn, logits = batch.step()
+        [token] = describe(drawn, logits, num_alternatives)
         if token.token != batch.stop_token:
             yield token
 
@@ -111,12 +114,26 @@ class Text:
         ids: the prompt and the new tokens, without the stop token.
         draws: uniform in [0, 1), (max_new_tokens,); on the CPU, so that a seed gives the same on every device.
         steps: number of tokens drawn so far.
+        ended: whether it has been drawn to its end; set it to end the text earlier.
     """
 
     request: Request
     ids: list[int]
     draws: Tensor
     steps: int = 0
+    ended: bool = False
+
+
+def make_texts(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> list[Text]:
+    """The texts that a `Batch` makes of requests. The errors are those of `generate_batch`."""
+    size = model.config["vocab_size"]
+    for r in requests:
+        check_request(r.prompt_ids, size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
+    generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
+    draws = [torch.rand(max_new_tokens, generator=generator) for generator in generators]
+    return [
+        Text(r, list(r.prompt_ids), draw, ended=max_new_tokens == 0) for r, draw in zip(requests, draws, strict=True)
+    ]
 
 
 class Batch:
@@ -136,47 +153,45 @@ class Batch:
         self._cache = BatchCache(model, 0)
         self._unread = torch.empty(0, dtype=torch.int64)  # newest tokens, (rows,)
 
-    def add(self, requests: Sequence[Request], max_new_tokens: int) -> list[Text]:
-        """Let texts join; the model reads their prompts in the next step. The errors are those of `generate_batch`."""
-        size = self.model.config["vocab_size"]
-        for r in requests:
-            check_request(r.prompt_ids, size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
-        generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
-        draws = [torch.rand(max_new_tokens, generator=generator) for generator in generators]
-        texts = [Text(r, list(r.prompt_ids), draw) for r, draw in zip(requests, draws, strict=True)]
-        if max_new_tokens > 0:
-            self.texts += texts
-        return texts
+    def add(self, texts: Sequence[Text]) -> None:
+        """Let texts join; the model reads their prompts in the next step."""
+        self.texts += texts
+        self.remove_ended()
 
     @torch.inference_mode()
-    def step(self) -> tuple[list[int], Tensor]:
-        """Draw the next token of each text; texts that end with it leave.
+    def step(self) -> tuple[list[Text], list[int], Tensor]:
+        """Draw the next token of each text.
 
         Returns:
-            for each of `texts` as it was before: the token, and the logits (rows, vocab) that it was drawn from.
+            the texts, their tokens, and the logits (rows, vocab) that these were drawn from.
 
         Raises:
             MinlmError: the logits are not finite.
         """
+        self.remove_ended()
         logits, texts = self._read()[:, : self.vocab_size], self.texts
-        tokens = draw_tokens(logits, *_settings(texts))
-        drawn = tokens.tolist()  # the only place that waits for the device
+        self._unread = draw_tokens(logits, *_settings(texts))
+        drawn = self._unread.tolist()  # the only place that waits for the device
         if NO_TOKEN in drawn:
             raise MinlmError(what_is_spoiled(self.model))
         for text, token in zip(texts, drawn, strict=True):
             text.steps += 1
             if token != self.stop_token:
                 text.ids.append(token)
-        self._unread = tokens
-        going = [
-            text.steps < len(text.draws) and token != self.stop_token for text, token in zip(texts, drawn, strict=True)
-        ]
-        self._keep([row for row, goes_on in enumerate(going) if goes_on])
-        return drawn, logits
+            if token == self.stop_token or text.steps == len(text.draws):
+                text.ended = True
+        self.remove_ended()
+        return texts, drawn, logits
 
-    def drop(self, texts: Collection[Text]) -> None:
-        """Let texts leave that are to end here."""
-        self._keep([row for row, text in enumerate(self.texts) if text not in texts])
+    def remove_ended(self) -> None:
+        """Let the texts leave that have ended."""
+        rows = [row for row, text in enumerate(self.texts) if not text.ended]
+        if len(rows) < len(self.texts):
+            self.texts = [self.texts[row] for row in rows]
+            known = torch.tensor([row for row in rows if row < len(self._unread)], dtype=torch.int64)
+            if len(known) < len(self._unread):
+                self._cache.keep(known)
+                self._unread = self._unread[move(known, self._unread.device)]
 
     def _read(self) -> Tensor:
         """Read the newest tokens and the prompts of new texts; return the logits (rows, vocab) of what comes next."""
@@ -194,14 +209,6 @@ class Batch:
             else:
                 self._cache = cache
         return torch.cat(logits) if len(logits) > 1 else logits[0]
-
-    def _keep(self, rows: list[int]) -> None:
-        if len(rows) < len(self.texts):
-            self.texts = [self.texts[row] for row in rows]
-            known = torch.tensor([row for row in rows if row < len(self._unread)], dtype=torch.int64)
-            if len(known) < len(self._unread):
-                self._cache.keep(known)
-                self._unread = self._unread[move(known, self._unread.device)]
 
 
 def _settings(texts: Sequence[Text]) -> list[Tensor]:

@@ -167,7 +167,7 @@ def _parts(completion: Completion, shared: SharedModel, tokenizer: BPETokenizer)
             if not choices[index].finish_reason:
                 yield index, 1, choices[index].take(token)
                 if choices[index].finish_reason:
-                    texts.drop(index)
+                    texts.end(index)
     for index, choice in enumerate(choices):
         if not choice.finish_reason:
             yield index, 0, choice.finish("length")

@@ -1,6 +1,5 @@
 """OpenAI's protocol, spoken by OpenAI's own client: texts as of `generate`, scores as of the model."""
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -134,7 +133,7 @@ def test_the_end_of_a_text_has_a_score(server, client):
 
 def test_clients_share_batches(client, server, monkeypatch):
     """Eight clients at once: the model runs as often as for one, and each gets its own text."""
-    sizes, begin, step = [], threading.Event(), Batch.step
+    sizes, step, shared = [], Batch.step, server.shared
 
     def counted(self):
         sizes.append(len(self.texts))
@@ -145,12 +144,13 @@ def test_clients_share_batches(client, server, monkeypatch):
 
     monkeypatch.setattr(Batch, "step", counted)
     server.shared._batch.stop_token = -1
-    server.shared._thread.submit(begin.wait, SECONDS)
+    shared._busy = True  # as if the model were running
     with ThreadPoolExecutor(8) as clients:
         texts = clients.map(one, range(8))
-        while server.shared._thread._work_queue.qsize() < 8:
+        while len(shared._joining) < 8:
             time.sleep(0.01)
-        begin.set()
+        with shared._running():
+            pass
     assert sizes == [8] * 100
     assert list(texts) == [one(seed) for seed in range(8)]
 
