@@ -50,7 +50,7 @@ subprocess.Popen = LimitedPopen
 
 
 def pytest_runtest_setup(item):
-    LimitedPopen.seconds = 1500 if any(map(item.get_closest_marker, ("slow", "slurm"))) else 180
+    LimitedPopen.seconds = 1500 if any(map(item.get_closest_marker, ("slow", "slurm", "elsewhere"))) else 180
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,15 @@ def llama_config(model: TransformerLM) -> dict[str, Any]:
     }
 
 
+def llama_name(name: str) -> str:
+    """Llama's name of a weight in `TransformerLM.state_dict`."""
+    module, prefix = name.removesuffix(".weight"), ""
+    if module.startswith("layers."):
+        _, index, module = module.split(".", 2)
+        prefix = f"model.layers.{index}."
+    return f"{prefix}{NAMES[module]}.weight"
+
+
 def llama_weights(model: TransformerLM) -> dict[str, Tensor]:
     """The weights under Llama's names, float32 on the CPU; those in another layout are copies.
 
@@ -75,11 +84,7 @@ def llama_weights(model: TransformerLM) -> dict[str, Tensor]:
     num_heads = model.config["num_heads"]
     weights = {}
     for name, tensor in model.state_dict().items():
-        module, prefix = name.removesuffix(".weight"), ""
-        if module.startswith("layers."):
-            _, index, module = module.split(".", 2)
-            prefix = f"model.layers.{index}."
-        if module in ("attn.q_proj", "attn.k_proj"):
+        if name.endswith(("q_proj.weight", "k_proj.weight")):
             tensor = evens_first(tensor, num_heads)
-        weights[f"{prefix}{NAMES[module]}.weight"] = tensor.float().cpu().contiguous()
+        weights[llama_name(name)] = tensor.float().cpu().contiguous()
     return weights

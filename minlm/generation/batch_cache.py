@@ -75,6 +75,12 @@ class BatchCache(attention.KeyValueCache):
         for layer in self.layers:
             layer.stored = [stored[rows] for stored in layer.stored]
 
+    def append(self, other: "BatchCache") -> None:
+        """Add the rows of `other` after the own ones."""
+        self.lengths = torch.cat([self.lengths, other.lengths])
+        for layer, new in zip(self.layers, other.layers, strict=True):
+            layer.stored = [torch.cat(pair) for pair in zip(layer.stored, new.stored, strict=True)]
+
     def replace(self, rows: Tensor, other: "BatchCache") -> None:
         """Replace `rows`, int64 on the CPU, by the rows of `other`, or each of them by its only row."""
         self.lengths[rows] = other.lengths

@@ -68,12 +68,14 @@ def generate_batch(
     Raises:
         MinlmError: an empty prompt, an unknown token, a setting out of range, or logits that are not finite.
     """
-    _check(model, requests, max_new_tokens)
-    texts = [list(request.prompt_ids) for request in requests]
+    texts = make_texts(model, requests, max_new_tokens)
+    batch = Batch(model, stop_token, vocab_size)
+    batch.add(texts)
     with Progress(max_new_tokens, "generating", "tokens") as progress:
-        for _ in _extend(model, texts, requests, max_new_tokens, stop_token, vocab_size):
+        while batch.texts:
+            batch.step()
             progress.update(1)
-    return [torch.tensor(text, dtype=torch.int64) for text in texts]
+    return [torch.tensor(text.ids, dtype=torch.int64) for text in texts]
 
 
 def stream(
@@ -89,79 +91,145 @@ def stream(
     The model runs only while the caller waits for the next token. The other arguments and the errors are those of
     `generate_batch`; a bad argument fails at the call, not at the first token.
     """
-    _check(model, [request], max_new_tokens)
-    text = list(request.prompt_ids)
-    steps = _extend(model, [text], [request], max_new_tokens, stop_token, vocab_size)
-    return (_describe(text[-1], logits[0], num_alternatives) for logits in steps)
+    texts = make_texts(model, [request], max_new_tokens)
+    batch = Batch(model, stop_token, vocab_size)
+    batch.add(texts)
+    return _stream(batch, num_alternatives)
 
 
-@torch.inference_mode()
-def _extend(
-    model: TransformerLM,
-    texts: list[list[int]],
-    requests: Sequence[Request],
-    max_new_tokens: int,
-    stop_token: int | None,
-    vocab_size: int | None,
-) -> Iterator[Tensor]:
-    """Extend `texts` in place, one token at a time, until all have ended.
+def _stream(batch: "Batch", num_alternatives: int) -> Iterator[StreamedToken]:
+    while batch.texts:
+        _, drawn, logits = batch.step()
+        [token] = describe(drawn, logits, num_alternatives)
+        if token.token != batch.stop_token:
+            yield token
 
-    Yields:
-        after each step, the logits (rows, vocab) that it drew from, one row for each text that continues.
+
+@dataclass(eq=False)
+class Text:
+    """A text of a `Batch`.
+
+    Attributes:
+        request: what it continues, and how.
+        ids: the prompt and the new tokens, without the stop token.
+        draws: uniform in [0, 1), (max_new_tokens,); on the CPU, so that a seed gives the same on every device.
+        steps: number of tokens drawn so far.
+        ended: whether it has been drawn to its end; set it to end the text earlier.
     """
-    settings = _stack(requests, max_new_tokens)
-    active = texts  # those that continue; row i of the cache, the logits and the settings belongs to active[i]
-    cache, logits = _prefill(model, [text[-model.config["context_length"] :] for text in texts])
-    for step in range(max_new_tokens):
-        logits = logits[:, :vocab_size]
-        temperatures, top_ps, top_ks, draws = settings
-        tokens = draw_tokens(logits, temperatures, top_ps, top_ks, draws[:, step])
-        drawn = tokens.tolist()  # the only place that waits for the device
-        if NO_TOKEN in drawn:
-            raise MinlmError(what_is_spoiled(model))
-        kept = [row for row, token in enumerate(drawn) if token != stop_token]
-        if len(kept) < len(active):
-            active, drawn = [active[row] for row in kept], [drawn[row] for row in kept]
-            rows = torch.tensor(kept, dtype=torch.int64)
-            settings = [setting[rows] for setting in settings]
-            cache.keep(rows)
-            rows = move(rows, logits.device)
-            tokens, logits = tokens[rows], logits[rows]
-        if not active:
-            return
-        for text, token in zip(active, drawn, strict=True):
-            text.append(token)
-        yield logits
-        if step < max_new_tokens - 1:
-            _make_room(model, cache, active)
-            logits = model(tokens.unsqueeze(1), cache)[:, -1]  # (rows, vocab)
-            cache.lengths += 1
+
+    request: Request
+    ids: list[int]
+    draws: Tensor
+    steps: int = 0
+    ended: bool = False
 
 
-def _describe(token: int, logits: Tensor, num_alternatives: int) -> StreamedToken:
-    probabilities = torch.softmax(logits.float(), dim=-1)
-    best, ids = probabilities.topk(min(num_alternatives, len(probabilities)))
-    return StreamedToken(token, float(probabilities[token]), list(zip(ids.tolist(), best.tolist(), strict=True)))
-
-
-def _check(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> None:
+def make_texts(model: TransformerLM, requests: Sequence[Request], max_new_tokens: int) -> list[Text]:
+    """The texts that a `Batch` makes of requests. The errors are those of `generate_batch`."""
     size = model.config["vocab_size"]
     for r in requests:
         check_request(r.prompt_ids, size, max_new_tokens, r.temperature, r.top_p, r.top_k, r.seed)
-
-
-def _stack(requests: Sequence[Request], max_new_tokens: int) -> list[Tensor]:
-    """Temperatures, top_ps, top_ks and draws (rows, max_new_tokens) for `draw_tokens`.
-
-    All are on the CPU, so that a seed gives the same random numbers on every device.
-    """
     generators = [None if r.seed is None else torch.Generator().manual_seed(r.seed) for r in requests]
+    draws = [torch.rand(max_new_tokens, generator=generator) for generator in generators]
+    return [
+        Text(r, list(r.prompt_ids), draw, ended=max_new_tokens == 0) for r, draw in zip(requests, draws, strict=True)
+    ]
+
+
+class Batch:
+    """Texts that advance together. A text may join or leave between two steps; none depends on the others.
+
+    Args:
+        model, stop_token, vocab_size: as for `generate_batch`.
+
+    Attributes:
+        texts: those that continue.
+    """
+
+    def __init__(self, model: TransformerLM, stop_token: int | None, vocab_size: int | None):
+        self.model, self.stop_token, self.vocab_size = model, stop_token, vocab_size
+        self.texts: list[Text] = []
+        # The rows of these belong to the first texts; those that have just joined have none yet.
+        self._cache = BatchCache(model, 0)
+        self._unread = torch.empty(0, dtype=torch.int64)  # newest tokens, (rows,)
+
+    def add(self, texts: Sequence[Text]) -> None:
+        """Let texts join; the model reads their prompts in the next step."""
+        self.texts += texts
+        self.remove_ended()
+
+    @torch.inference_mode()
+    def step(self) -> tuple[list[Text], list[int], Tensor]:
+        """Draw the next token of each text.
+
+        Returns:
+            the texts, their tokens, and the logits (rows, vocab) that these were drawn from.
+
+        Raises:
+            MinlmError: the logits are not finite.
+        """
+        self.remove_ended()
+        logits, texts = self._read()[:, : self.vocab_size], self.texts
+        self._unread = draw_tokens(logits, *_settings(texts))
+        drawn = self._unread.tolist()  # the only place that waits for the device
+        if NO_TOKEN in drawn:
+            raise MinlmError(what_is_spoiled(self.model))
+        for text, token in zip(texts, drawn, strict=True):
+            text.steps += 1
+            if token != self.stop_token:
+                text.ids.append(token)
+            if token == self.stop_token or text.steps == len(text.draws):
+                text.ended = True
+        self.remove_ended()
+        return texts, drawn, logits
+
+    def remove_ended(self) -> None:
+        """Let the texts leave that have ended."""
+        rows = [row for row, text in enumerate(self.texts) if not text.ended]
+        if len(rows) < len(self.texts):
+            self.texts = [self.texts[row] for row in rows]
+            known = torch.tensor([row for row in rows if row < len(self._unread)], dtype=torch.int64)
+            if len(known) < len(self._unread):
+                self._cache.keep(known)
+                self._unread = self._unread[move(known, self._unread.device)]
+
+    def _read(self) -> Tensor:
+        """Read the newest tokens and the prompts of new texts; return the logits (rows, vocab) of what comes next."""
+        logits = []
+        if known := len(self._unread):
+            _make_room(self.model, self._cache, self.texts[:known])
+            logits.append(self.model(self._unread.unsqueeze(1), self._cache)[:, -1])
+            self._cache.lengths += 1
+        if new := self.texts[known:]:
+            windows = [text.ids[-self.model.config["context_length"] :] for text in new]
+            cache, first = _prefill(self.model, windows)
+            logits.append(first)
+            if known:
+                self._cache.append(cache)
+            else:
+                self._cache = cache
+        return torch.cat(logits) if len(logits) > 1 else logits[0]
+
+
+def _settings(texts: Sequence[Text]) -> list[Tensor]:
+    """Temperatures, top_ps, top_ks and draws (rows,) for `draw_tokens`, on the CPU."""
+    requests = [text.request for text in texts]
     return [
         torch.tensor([request.temperature for request in requests], dtype=torch.float32),
         torch.tensor([1.0 if request.top_p is None else request.top_p for request in requests], dtype=torch.float32),
         torch.tensor([2**62 if request.top_k is None else request.top_k for request in requests]),
-        torch.stack([torch.rand(max_new_tokens, generator=generator) for generator in generators]),
+        torch.stack([text.draws[text.steps] for text in texts]),
     ]
+
+
+@torch.inference_mode()
+def describe(tokens: Sequence[int], logits: Tensor, num_alternatives: int) -> list[StreamedToken]:
+    """Each of the tokens, drawn from logits (rows, vocab), with its probability and alternatives."""
+    probabilities = torch.softmax(logits.float(), dim=-1)
+    best, ids = probabilities.topk(min(num_alternatives, probabilities.shape[-1]))
+    chosen = probabilities.gather(-1, move(torch.tensor(tokens).unsqueeze(-1), logits.device)).squeeze(-1)
+    rows = zip(tokens, chosen.tolist(), ids.tolist(), best.tolist(), strict=True)
+    return [StreamedToken(token, chance, list(zip(*others, strict=True))) for token, chance, *others in rows]
 
 
 def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[BatchCache, Tensor]:
@@ -185,7 +253,7 @@ def _prefill(model: TransformerLM, windows: list[list[int]]) -> tuple[BatchCache
     return cache, model.lm_head(states)
 
 
-def _make_room(model: TransformerLM, cache: BatchCache, texts: list[list[int]]) -> None:
+def _make_room(model: TransformerLM, cache: BatchCache, texts: Sequence[Text]) -> None:
     """Replace each full row of the cache by the last half of its text, without the newest token, which is read next."""
     full = torch.nonzero(cache.lengths == model.config["context_length"]).flatten()
     half = model.config["context_length"] // 2
@@ -194,4 +262,4 @@ def _make_room(model: TransformerLM, cache: BatchCache, texts: list[list[int]]) 
     if half == 0:  # a context of one token has no room for a past
         cache.lengths[full] = 0
         return
-    cache.replace(full, _prefill(model, [texts[row][-half - 1 : -1] for row in full.tolist()])[0])
+    cache.replace(full, _prefill(model, [texts[row].ids[-half - 1 : -1] for row in full.tolist()])[0])

@@ -1,7 +1,7 @@
 """Text as it is generated: the tokens of `batched.stream`, decoded."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -44,10 +44,11 @@ def stream_text(
     request = make_request(tokenizer, prompt, setting, seed)
     vocab_size = max(tokenizer.vocab) + 1
     tokens = stream(model, request, max_new_tokens, end_of_text(tokenizer), vocab_size, num_alternatives)
-    return _decode(tokens, tokenizer)
+    return decode_stream(tokens, tokenizer)
 
 
-def _decode(tokens: Iterator[StreamedToken], tokenizer: BPETokenizer) -> Iterator[StreamedText]:
+def decode_stream(tokens: Iterable[StreamedToken], tokenizer: BPETokenizer) -> Iterator[StreamedText]:
+    """Yield the text of each token as soon as it comes."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # holds back incomplete characters
     for token in tokens:
         yield StreamedText(decoder.decode(tokenizer.decode_bytes([token.token])), token)

@@ -1,5 +1,5 @@
-"""Write a trained model as a folder that transformers loads as LlamaForCausalLM: weights (safetensors), configuration,
-tokenizer and a model card."""
+"""Write a trained model as a folder that other software loads: transformers (huggingface: weights in safetensors,
+configuration, tokenizer and a model card) or llama.cpp and Ollama (gguf: model.gguf and a Modelfile)."""
 
 import argparse
 
@@ -14,26 +14,39 @@ def build_parser() -> argparse.ArgumentParser:
         "    --merges_path data/tokenizer/merges.txt --evaluation results/evaluation.json --output results/export",
     )  # fmt: skip
     add_model_options(parser)
+    parser.add_argument("--format", choices=("huggingface", "gguf"), default="huggingface", help="Format to write")
     parser.add_argument("--evaluation", metavar="FILE", help="evaluation.json, for the model card")
     cli.add_setting(
         parser, "corpus.source", "--corpus_source", default=None, description="Training text, for the model card"
     )
     cli.add_setting(parser, "ancients.share", "--ancients_share")
-    parser.add_argument("--output", default="results/export", metavar="FOLDER", help="Folder to write")
+    parser.add_argument(
+        "--gguf_type", choices=("F32", "F16", "Q8_0"), default="F16", help="Numbers of the matrices in model.gguf"
+    )
+    parser.add_argument(
+        "--output", metavar="FOLDER", help="Folder to write (default: results/export, or results/gguf for gguf)"
+    )
     return parser
 
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
-    from minlm.export.huggingface import export
+    from minlm.export import gguf, huggingface
     from minlm.export.model_card import FIGURES, model_card
     from minlm.training.evaluation import read_evaluation
 
+    if arguments.format == "gguf":
+        gguf.require_gguf()
     evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation, FIGURES)
     model, tokenizer, info = load_model(arguments)
-    card = model_card(model, info, evaluation, arguments.corpus_source, arguments.ancients_share)
-    export(arguments.output, model, tokenizer, card)
-    return f"wrote {arguments.output}: LlamaForCausalLM with {model.num_parameters():,} parameters"
+    if arguments.format == "gguf":
+        folder, what = arguments.output or "results/gguf", f"a Llama in {arguments.gguf_type} for llama.cpp"
+        gguf.export(folder, model, tokenizer, f"minlm {model.num_parameters():,}", arguments.gguf_type)
+    else:
+        folder, what = arguments.output or "results/export", "LlamaForCausalLM"
+        card = model_card(model, info, evaluation, arguments.corpus_source, arguments.ancients_share)
+        huggingface.export(folder, model, tokenizer, card)
+    return f"wrote {folder}: {what} with {model.num_parameters():,} parameters"
 
 
 if __name__ == "__main__":

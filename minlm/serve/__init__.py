@@ -1,5 +1,5 @@
-"""A local web page to play with a trained model.
+"""A local server for a trained model: a page to play with it, and OpenAI's protocol for other programs.
 
-`request` reads what a browser asks for, `queue` admits one request at a time, `events` runs the model token by token,
-`server` puts these behind HTTP, and `page/` holds the page itself.
+`request` reads what the page asks for, `queue` admits a few requests at a time, `events` writes their texts, `openai`
+speaks the protocol, `handler` and `server` put these behind HTTP, and `page/` holds the page itself.
 """

@@ -1,4 +1,4 @@
-"""The queue for the model: one request at a time, and those that wait learn their place."""
+"""The queue for the model: a few requests at a time, and those that wait learn their place."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,24 +15,25 @@ class RequestQueue:
     """First come, first served.
 
     Args:
-        max_waiting: number of requests that may wait while one is served.
+        max_served: number of requests that are served at the same time.
+        max_waiting: number of requests that may wait.
 
     Attributes:
         closed: whether the server is stopping; the request that is being served checks this after each token.
     """
 
-    def __init__(self, max_waiting: int):
-        self.max_waiting = max_waiting
+    def __init__(self, max_served: int, max_waiting: int):
+        self.max_served, self.max_waiting = max_served, max_waiting
         self.closed = False
         self._changed = threading.Condition()
-        self._tickets: list[object] = []  # the first one is served
+        self._tickets: list[object] = []  # the first ones are served
 
     @contextmanager
     def turn(self, report_place: Callable[[int], None], check_client: Callable[[], None]) -> Iterator[None]:
-        """Wait for the end of all earlier requests, then run the block; later requests wait for its end.
+        """Wait until this request is among the first, then run the block.
 
         Args:
-            report_place: called with the number of requests ahead, each time it changes.
+            report_place: called with the number of requests that must end first, each time it changes.
             check_client: called now and then; may raise an error to leave the queue.
 
         Raises:
@@ -40,7 +41,7 @@ class RequestQueue:
         """
         ticket = object()
         with self._changed:
-            if len(self._tickets) > self.max_waiting:
+            if len(self._tickets) >= self.max_served + self.max_waiting:
                 raise Unavailable(f"{self.max_waiting} others are waiting already; try again later.")
             self._tickets.append(ticket)
         try:
@@ -55,9 +56,9 @@ class RequestQueue:
         reported = 0
         while True:
             with self._changed:
-                if not self.closed and self._tickets.index(ticket) == reported > 0:
+                if not self.closed and self._ahead(ticket) == reported > 0:
                     self._changed.wait(CHECK_SECONDS)
-                ahead = self._tickets.index(ticket)
+                ahead = self._ahead(ticket)
             self.check_open()
             check_client()
             if ahead == 0:
@@ -65,6 +66,9 @@ class RequestQueue:
             if ahead != reported:
                 report_place(ahead)
                 reported = ahead
+
+    def _ahead(self, ticket: object) -> int:
+        return max(0, self._tickets.index(ticket) - self.max_served + 1)
 
     def check_open(self) -> None:
         """Raise `Unavailable` if the server is stopping."""

@@ -44,20 +44,31 @@ def parse(body: bytes) -> TextRequest:
     Raises:
         MinlmError: it is not a JSON object, a name is unknown, or a value has the wrong type or is out of range.
     """
-    try:
-        values: Any = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise MinlmError("the request must be JSON in UTF-8.") from None
-    if not isinstance(values, dict):
-        raise MinlmError('the request must be a JSON object such as {"prompt": "In those days"}.')
+    values = read_object(body)
     for name, value in values.items():
         if name not in RANGES:
             raise MinlmError(f"there is no setting {name[:50]!a}, only {', '.join(RANGES)}.")
         if not fits(value, RANGES[name]):
             raise MinlmError(f"{name} must be {describe_type(RANGES[name])}.")
     request = TextRequest(**values)
-    if len(request.prompt) > MAX_PROMPT_CHARACTERS:
-        raise MinlmError(f"prompt has {len(request.prompt):,} characters; {MAX_PROMPT_CHARACTERS:,} are allowed.")
-    if any("\ud800" <= character <= "\udfff" for character in request.prompt):
-        raise MinlmError("prompt holds half of a surrogate pair, which is not a character.")
+    check_prompt(request.prompt)
     return request
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a request has for a body; raises `MinlmError` if it is none."""
+    try:
+        values: Any = json.loads(body.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise MinlmError("the request must be JSON in UTF-8.") from None
+    if not isinstance(values, dict):
+        raise MinlmError('the request must be a JSON object such as {"prompt": "In those days"}.')
+    return values
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise `MinlmError` for a prompt that is too long or no text."""
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise MinlmError(f"prompt has {len(prompt):,} characters; {MAX_PROMPT_CHARACTERS:,} are allowed.")
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        raise MinlmError("prompt holds half of a surrogate pair, which is not a character.")

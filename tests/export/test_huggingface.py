@@ -11,50 +11,18 @@ import exported_model
 import pytest
 import torch
 from ablations import ABLATIONS
+from finished_model import CONTEXT, TEXT, VOCAB_SIZE, flags
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from minlm.atomic import atomic_folder
-from minlm.corpus.bible import sample_chapters
 from minlm.errors import MinlmError
 from minlm.export.huggingface import FILES, export
 from minlm.export.model_card import FIGURES, SOURCES, model_card
 from minlm.generation.batched import Request, generate_batch
-from minlm.generation.load import load_with_tokenizer
 from minlm.scripts import export as export_script
-from minlm.tokenization import BPETokenizer
 from minlm.training.evaluation import read_evaluation
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import save_model
-
-VOCAB_SIZE = 400  # of the model; the tokenizer has fewer
-CONTEXT = 32
-TEXT = "".join(f"{chapter}\n<|endoftext|>\n" for chapter in sample_chapters()[::100])
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A folder with model.pt, vocab.json, merges.txt and evaluation.json."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    tokenizer = BPETokenizer.train(folder / "text.txt", 380, ["<|endoftext|>"])
-    tokenizer.save(folder / "vocab.json", folder / "merges.txt")
-    torch.manual_seed(0)
-    model = TransformerLM(VOCAB_SIZE, CONTEXT, 48, 3, 4, 64, rope_theta=500.0)
-    with torch.no_grad():
-        for parameter in model.parameters():  # the norms too, so that a missing one shows
-            parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
-    training = {"lr_max": 0.001, "batch_size": 8}
-    save_model(folder / "model.pt", model, iteration=1234, tokenizer=tokenizer.fingerprint, training=training)
-    evaluation = {"nats_per_token": 1.5, "perplexity": 4.4817, "bits_per_byte": 1.25, "baseline": {}}
-    (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    return folder
-
-
-def flags(folder, output) -> list[str]:
-    names = {"checkpoint": "model.pt", "vocab_path": "vocab.json", "merges_path": "merges.txt"}
-    return [word for flag, name in names.items() for word in (f"--{flag}", str(folder / name))] + [
-        "--output", str(output),
-    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +31,6 @@ def exported(trained):
     evaluation = ["--evaluation", str(trained / "evaluation.json"), "--corpus_source", "sample"]
     export_script.main([*flags(trained, output), *evaluation])
     return output
-
-
-@pytest.fixture(scope="module")
-def ours(trained):
-    model, tokenizer, _ = load_with_tokenizer(trained / "model.pt", trained / "vocab.json", trained / "merges.txt")
-    return model, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +126,7 @@ def test_the_model_card(exported):
     card = (exported / "README.md").read_text(encoding="utf-8")
     for part in (
         "Trained from scratch on the Bible in Basic English.", "1.5000 nats per token (perplexity 4.48), 1.2500 bits",
-        "| d_model | 48 |", "| steps | 1,234 |", "| lr_max | 0.001 |", "public domain",
+        "| d_model | 64 |", "| steps | 1,234 |", "| lr_max | 0.001 |", "public domain",
     ):  # fmt: skip
         assert part in card
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from minlm.errors import MinlmError
 from minlm.generation.batched import StreamedToken
 from minlm.generation.samples_file import Setting, generate_samples
-from minlm.generation.stream_text import _decode, stream_text
+from minlm.generation.stream_text import decode_stream, stream_text
 from minlm.tokenization import BPETokenizer
 from minlm.transformer import TransformerLM
 
@@ -24,7 +24,7 @@ def make_tokenizer() -> BPETokenizer:
 
 
 def pieces_of(ids):
-    return list(_decode(iter([StreamedToken(index, 0.5, []) for index in ids]), make_tokenizer()))
+    return list(decode_stream(iter([StreamedToken(index, 0.5, []) for index in ids]), make_tokenizer()))
 
 
 def test_a_stream_is_the_text_of_generate_samples():

@@ -10,9 +10,9 @@ import pytest
 import requests
 import torch
 
-from minlm.generation import stream_text as streaming
 from minlm.generation.load import load_with_tokenizer
 from minlm.serve import events
+from minlm.serve import server as server_module
 from minlm.serve.server import Server
 from minlm.tokenization import BPETokenizer
 from minlm.transformer import TransformerLM
@@ -52,6 +52,7 @@ def server(trained) -> Iterator[Server]:
     made = Server("127.0.0.1", 0)
     thread = threading.Thread(target=made.serve, args=(trained.model, trained.tokenizer, "<model> & co"))
     thread.start()
+    requests.get(made.url, timeout=SECONDS)  # it has begun
     yield made
     made.shutdown()
     thread.join(SECONDS)
@@ -84,14 +85,16 @@ class Gate:
 
 @pytest.fixture
 def endless(monkeypatch):
-    """The model never ends a text before the limit."""
-    monkeypatch.setattr(streaming, "end_of_text", lambda tokenizer: -1)
+    """The model of a server that starts now never ends a text before the limit."""
+    monkeypatch.setattr(server_module, "end_of_text", lambda tokenizer: -1)
 
 
 @pytest.fixture
-def gate(server, endless, monkeypatch) -> Iterator[Gate]:
+def gate(server, monkeypatch) -> Iterator[Gate]:
+    """One text at a time, which never ends before its limit."""
     made = Gate()
-    monkeypatch.setattr(events, "stream_text", made.wrap(events.stream_text))
+    server.queue.max_served, server.shared._batch.stop_token = 1, -1
+    monkeypatch.setattr(events, "decode_stream", made.wrap(events.decode_stream))
     yield made
     made.open()  # otherwise the server could not stop
 

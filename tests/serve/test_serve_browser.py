@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from minlm.serve import server as server_module
+from minlm.serve import handler
 
 pytestmark = pytest.mark.browser
 
@@ -62,7 +62,7 @@ SCRIPT = [
 @pytest.fixture
 def script(gate, monkeypatch):
     """The server writes what `SCRIPT` says, as fast as the gate lets it."""
-    monkeypatch.setattr(server_module, "write_text", gate.wrap(lambda *arguments: iter(SCRIPT)))
+    monkeypatch.setattr(handler, "write_text", gate.wrap(lambda *arguments: iter(SCRIPT)))
     return gate
 
 
@@ -93,7 +93,7 @@ def torn(monkeypatch):
             handler.wfile.write(part)
             time.sleep(0.005)
 
-    monkeypatch.setattr(server_module._Handler, "_send_event", send)
+    monkeypatch.setattr(handler.Handler, "_send_event", send)
 
 
 def test_write_a_text_with_the_model(page, ask, torn):
@@ -189,7 +189,7 @@ def test_errors_are_shown(page, server, monkeypatch):
     page.get_by_role("alert").get_by_text("Is nlm-serve still running?").wait_for()
     page.unroute("**/write")
     server.queue.max_waiting = 1
-    monkeypatch.setattr(server_module, "write_text", lambda *arguments: iter(SCRIPT[:3]))
+    monkeypatch.setattr(handler, "write_text", lambda *arguments: (event for event in SCRIPT[:3]))
     press(page, "Write")
     page.get_by_role("alert").get_by_text("Is nlm-serve still running?").wait_for()
     assert page.locator("#text").text_content() == " one two"

@@ -12,10 +12,9 @@ import requests
 import torch
 
 from minlm.errors import MinlmError
-from minlm.generation import stream_text as streaming
 from minlm.progress import log
 from minlm.scripts import generate, serve
-from minlm.serve import server as server_module
+from minlm.serve import handler
 from minlm.serve.request import MAX_BODY_BYTES, MAX_PROMPT_CHARACTERS, TextRequest, parse
 from minlm.serve.server import Server
 
@@ -83,9 +82,9 @@ def test_probabilities_are_the_models_own(trained, ask):
     assert len(tokens) == 8
 
 
-def test_a_text_that_the_model_ends(ask, monkeypatch):
+def test_a_text_that_the_model_ends(server, ask):
     (_, first, *_) = ask(prompt="the", temperature=0).events
-    monkeypatch.setattr(streaming, "end_of_text", lambda tokenizer: first["id"])
+    server.shared._batch.stop_token = first["id"]
     *_, end = ask(prompt="the", temperature=0).events
     assert (end["tokens"], end["ended"]) == (0, True)
 
@@ -231,9 +230,9 @@ def test_an_unexpected_error_stays_in_the_terminal(server, monkeypatch, lines, c
         yield {"type": "start", "seed": 1}
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(server_module, "write_text", fails_at_once)
+    monkeypatch.setattr(handler, "write_text", fails_at_once)
     message = refusal(post(server), 500)
-    monkeypatch.setattr(server_module, "write_text", fails_midway)
+    monkeypatch.setattr(handler, "write_text", fails_midway)
     answer = post(server)
     assert [json.loads(line) for line in answer.iter_lines()][1:] == [{"type": "error", "message": message}]
     assert "secret" not in message + answer.text

@@ -1,4 +1,4 @@
-# The model as a folder that the transformers library loads.
+# The model as folders that other software loads: transformers (export), llama.cpp and Ollama (export_gguf).
 
 
 rule export:
@@ -32,3 +32,27 @@ rule export:
         "job python -m minlm.scripts.export --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
         " --merges_path {input.merges:q} --evaluation {input.evaluation:q} --corpus_source {params.source}"
         ' --ancients_share {params.share} --output "$(dirname {output.weights:q})" --log_file {log:q}'
+
+
+rule export_gguf:
+    input:
+        model="<results>/model.pt",
+        vocab="data/tokenizer/vocab.json",
+        merges="data/tokenizer/merges.txt",
+    output:
+        model="<results>/gguf/model.gguf",
+        modelfile="<results>/gguf/Modelfile",
+    log:
+        "<logs>/export_gguf.log",
+    benchmark:
+        "<benchmarks>/export_gguf.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    message:
+        "Exporting the model to {output.model}."
+    shell:
+        "job python -m minlm.scripts.export --format gguf --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
+        ' --merges_path {input.merges:q} --output "$(dirname {output.model:q})" --log_file {log:q}'
