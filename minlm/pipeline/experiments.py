@@ -1,12 +1,12 @@
-"""Experiments: variants of the main configuration, and which run computes what several runs share.
+"""Experiments: variants of the main configuration.
 
 A run is the main configuration or one of its variants. Its key is the folder of its files below data/ and results/: ""
 for the main run, "experiments/{name}/" for a variant. This key is the wildcard `{run_dir}` in the paths of the rules.
-A stage is computed once for all runs whose settings agree in everything that the stage depends on, by the first of
-them. Every call of `snakemake` imports this module, so it imports nothing heavy.
+Every call of `snakemake` imports this module, so it imports nothing heavy.
 """
 
 import copy
+import difflib
 import itertools
 import math
 import re
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minlm.pipeline.config import Config, complete, raise_if_any
-from minlm.pipeline.settings import rerun_nothing
+from minlm.pipeline.stages import may_vary
 
 MAIN = ""
 
@@ -23,16 +23,8 @@ READABLE = re.compile(r"[A-Za-z0-9._+-]{1,40}")
 LONGEST_NAME = 200
 MOST_VARIANTS = 1000  # in one sweep
 
-# The sections and keys that the results of each stage depend on, besides the stage before it. All runs share the same
-# source texts (downloads, books, the user's own files).
-STAGES = {
-    "corpus": ("corpus.source", "corpus.target_total_words", "ancients.share"),
-    "tokenizer": ("tokenizer.vocab_size",),
-    "tokens": ("tokenizer.output_dtype",),
-    "bigram": ("model.d_model",),
-    "model": ("model", "training"),
-    "samples": ("sampling",),
-}
+# A variant that starts from another has its architecture; these keys of it may still differ.
+OF_NO_WEIGHT = ("model.context_length", "model.flash_attention")
 
 
 def runs(config: Config, schema: Config) -> dict[str, Config]:
@@ -46,39 +38,87 @@ def runs(config: Config, schema: Config) -> dict[str, Config]:
     Raises:
         MinlmError: a variant is invalid; one line for each problem.
     """
-    configurations = {MAIN: config}
     problems: list[str] = []
-    for name, overrides in variants(config["experiments"], problems):
-        wanted = {**copy.deepcopy(config), "experiments": {}}
-        for key, value in overrides.items():
-            if not may_vary(key):
-                problems.append(
-                    f"experiments.{name}: {key} cannot vary between experiments. docs/experiments.md says what can."
-                )
-            if not _set(wanted, key, value):
-                problems.append(
-                    f"experiments.{name}: {key}: unknown key. The part before the last dot is not a section."
-                )
-        if f"experiments/{name}/" in configurations:
+    overrides: dict[str, Config] = {}
+    for name, changes in variants(config["experiments"], problems):
+        if name in overrides:
             problems.append(f"experiments.{name}: there are two of this name. Rename one, or drop the repeated value.")
-        variant, wrong = complete(wanted, schema)
-        problems += [f"experiments.{name}: {problem}" for problem in wrong]
-        configurations[f"experiments/{name}/"] = variant
+        overrides[name] = changes
+    configurations = {MAIN: config}
+    if (start := config["training"]["init_from"]) is not None and not start.endswith(".pt"):
+        problems.append(
+            f"training.init_from: {start!r} is not a model.pt. Only an experiment can start from another experiment."
+        )
+    for name in overrides:
+        _add_variant(name, (), overrides, configurations, schema, problems)
     raise_if_any(problems)
     return configurations
+
+
+def _add_variant(
+    name: str, waiting: tuple[str, ...], overrides: dict[str, Config], configurations: dict[str, Config],
+    schema: Config, problems: list[str],
+) -> None:  # fmt: skip
+    """Add the configuration of a variant, after that of the variant it starts from, for which `waiting` ones wait."""
+    if f"experiments/{name}/" in configurations:
+        return
+    place, changes = f"experiments.{name}", overrides[name]
+    wanted = {**copy.deepcopy(configurations[MAIN]), "experiments": {}}
+    parent = changes.get("training.init_from")
+    if parent not in overrides and (same_seed := f"{parent}-seed={changes.get('training.seed')}") in overrides:
+        changes["training.init_from"] = parent = same_seed
+    if parent in (*waiting, name):
+        circle = [*waiting[waiting.index(parent) if parent in waiting else len(waiting) :], name, parent]
+        problems.append(
+            f"{place}: training.init_from: {' → '.join(circle)} is a circle. Start one of them from nothing."
+        )
+        return
+    if parent in overrides:
+        _add_variant(parent, (*waiting, name), overrides, configurations, schema, problems)
+        if f"experiments/{parent}/" not in configurations:
+            return
+        parent_config = configurations[f"experiments/{parent}/"]
+        wanted |= {section: copy.deepcopy(parent_config[section]) for section in ("model", "tokenizer")}
+    elif isinstance(parent, str) and not parent.endswith(".pt"):
+        near = difflib.get_close_matches(parent, overrides, n=1)
+        problems.append(
+            f"{place}: training.init_from: {parent!r} is neither another experiment nor a model.pt. "
+            + (f"Did you mean {near[0]}?" if near else f"The experiments are {', '.join(overrides)}.")
+        )
+    for key, value in changes.items():
+        if not may_vary(key):
+            problems.append(f"{place}: {key} cannot vary between experiments. docs/experiments.md says what can.")
+        if not _set(wanted, key, value):
+            problems.append(f"{place}: {key}: unknown key. The part before the last dot is not a section.")
+    variant, wrong = complete(wanted, schema)
+    problems += [f"{place}: {problem}" for problem in wrong]
+    if parent in overrides and not wrong:
+        theirs = dict(_dotted({section: parent_config[section] for section in ("model", "tokenizer")}))
+        problems += [
+            f"{place}: {key} is {_readable(value)}, but {parent}, from which it starts, has {_readable(theirs[key])}. "
+            "Leave it out."
+            for key, value in _dotted({section: variant[section] for section in ("model", "tokenizer")})
+            if value != theirs[key] and key not in OF_NO_WEIGHT
+        ]
+    configurations[f"experiments/{name}/"] = variant
 
 
 def variants(experiments: Config, problems: list[str]) -> Iterator[tuple[str, Config]]:
     """Yield the name and the overrides (by dotted key) of each variant; append what is wrong to `problems`."""
     for name, overrides in experiments.items():
-        fixed = dict(_dotted({key: value for key, value in (overrides or {}).items() if key != "sweep"}))
-        sweep = (overrides or {}).get("sweep")
-        if sweep is None:
+        fixed = dict(_dotted({key: value for key, value in (overrides or {}).items() if key not in ("sweep", "seeds")}))
+        sweep, seeds = (overrides or {}).get("sweep"), (overrides or {}).get("seeds")
+        if sweep is None and seeds is None:
             yield name, fixed
             continue
-        grid = dict(_dotted(sweep)) if isinstance(sweep, dict) else {}
+        grid = dict(_dotted({} if sweep is None else sweep)) if isinstance(sweep, dict | None) else {"": None}
+        if seeds is not None:
+            grid["training.seed"] = seeds
         if not grid or not all(isinstance(values, list) and values for values in grid.values()):
-            problems.append(f"experiments.{name}.sweep: give lists of values, such as training.lr_max: [1e-4, 1e-3].")
+            problems.append(
+                f"experiments.{name}: give lists of values, such as sweep: {{training.lr_max: [1e-4, 1e-3]}} or "
+                "seeds: [0, 1, 2]."
+            )
             continue
         if (count := math.prod(map(len, grid.values()))) > MOST_VARIANTS:
             problems.append(
@@ -103,40 +143,11 @@ def _parts(label: str, values: list[Any]) -> list[str]:
     return [f"{label}={word}" for word in words]
 
 
-def computed_by(configurations: dict[str, Config]) -> dict[str, dict[str, str]]:
-    """Return stage → run → the run that computes the stage: the first with the same settings up to that stage."""
-    result: dict[str, dict[str, str]] = {}
-    settings: dict[str, list[Any]] = {run: [] for run in configurations}
-    for stage, keys in STAGES.items():
-        result[stage] = {}
-        for run, config in configurations.items():
-            settings[run] = [*settings[run], *(_settings_of_results(config, key) for key in keys)]
-            earlier = result[stage].values()
-            result[stage][run] = next((other for other in earlier if settings[other] == settings[run]), run)
-    return result
-
-
 def differences(main: Config, variant: Config) -> str:
     """Return the settings in which a variant differs from the main configuration, such as "training.lr_max=0.001"."""
     common = dict(_dotted(main))
     changes = [f"{key}={_readable(value)}" for key, value in _dotted(variant) if value != common.get(key)]
     return " ".join(changes) or "the main configuration"
-
-
-def may_vary(key: str) -> bool:
-    """Return whether variants can differ in this dotted key."""
-    keys = [known for stage in STAGES.values() for known in stage]
-    return key not in rerun_nothing() and any(key == known or key.startswith(f"{known}.") for known in keys)
-
-
-def _settings_of_results(config: Config, key: str) -> Any:
-    """Return the value of a key, or of a section without the settings that re-run nothing."""
-    value: Any = config
-    for part in key.split("."):
-        value = value[part]
-    if not isinstance(value, dict):
-        return value
-    return {name: inner for name, inner in value.items() if f"{key}.{name}" not in rerun_nothing()}
 
 
 def _dotted(overrides: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,8 +17,9 @@ import yaml
 from minlm.errors import MinlmError
 from minlm.locks import open_locked
 from minlm.pipeline.config import Config
-from minlm.pipeline.experiments import MAIN, computed_by
+from minlm.pipeline.experiments import MAIN
 from minlm.pipeline.settings import rerun_nothing
+from minlm.pipeline.stages import computed_by, parent_of
 from minlm.reading import quote, reading
 
 # The shell function that starts each job. `job WORDS … LOG_FILE` replaces the shell with the program, so the program
@@ -43,7 +44,7 @@ job() {
 
 # The folders that the rules with `cache` run.
 CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
-NOT_FLAGS = {"training.devices", "training.bigram_init"}  # of the workflow, not of the script
+NOT_FLAGS = {"training.devices", "training.bigram_init", "training.init_from"}  # of the workflow, or inputs
 
 MODEL_RULES = ("mix", "count_words", "train_tokenizer", "tokenize", "train")  # a model depends on their settings
 FLAG = re.compile(r"--(\w+)=([^\s'\"]+)")
@@ -256,23 +257,42 @@ class Runs(dict[str, Config]):
         every = (name for name in values if f"{section}.{name}" in rerun_nothing() - NOT_FLAGS)
         return unrecorded(flags({name: values[name] for name in names or every}))
 
-    def output_of(self, stage: str, *paths: str) -> Callable[[Any], list[str]]:
-        """Return an input: files with {run_dir} in their paths, from the run that computes this stage for the job."""
+    def output_of(self, stage: str, *paths: str, run: str = "{run_dir}") -> Callable[[Any], list[str]]:
+        """Return an input: files with {run_dir} in their paths, from the run that computes this stage for `run`."""
 
         def of_computing_run(wildcards: Any) -> list[str]:
-            values = {**dict(wildcards.items()), "run_dir": self.computed_by[stage][wildcards.run_dir]}
+            values = dict(wildcards.items())
+            values["run_dir"] = self.computed_by[stage][run.format(**values)]
             return [path.format(**values) for path in paths]
 
         return of_computing_run
 
-    def output_if(self, setting: str, stage: str, path: str) -> Callable[[Any], list[str]]:
-        """Return an input like `output_of` for the runs in which a setting is true, and none for the others."""
-        section, name = setting.split(".")
+    def bigram_fit(self, path: str) -> Callable[[Any], list[str]]:
+        """Return an input: the bigram fit of the runs that start from one."""
 
         def of_computing_run(wildcards: Any) -> list[str]:
-            return self.output_of(stage, path)(wildcards) if self[wildcards.run_dir][section][name] else []
+            training = self[wildcards.run_dir]["training"]
+            wanted = training["bigram_init"] and training["init_from"] is None
+            return self.output_of("bigram", path)(wildcards) if wanted else []
 
         return of_computing_run
+
+    def tuned(self) -> dict[str, str]:
+        """Return run → the run from whose model it starts, if that one has another text."""
+        parents = {run: parent_of(run, self) for run in self}
+        tokens = self.computed_by["tokens"]
+        return {run: parent for run, parent in parents.items() if parent is not None and tokens[run] != tokens[parent]}
+
+    def first_model(self, path: str) -> Callable[[Any], list[str]]:
+        """Return an input: the model that a run starts from, another run's or a file, if there is one."""
+
+        def of_run(wildcards: Any) -> list[str]:
+            parent, given = parent_of(wildcards.run_dir, self), self[wildcards.run_dir]["training"]["init_from"]
+            if parent is not None:
+                return [path.format(run_dir=self.computed_by["model"][parent])]
+            return [] if given is None else [given]
+
+        return of_run
 
     def computing(self, stage: str) -> str:
         """Return a constraint of {run_dir}: the runs that compute this stage themselves."""

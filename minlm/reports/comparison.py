@@ -1,9 +1,13 @@
-"""Finished runs side by side: a table, a figure, and what they write for the same prompt and seed."""
+"""Finished runs side by side: a table, a figure, and what they write for the same prompt and seed.
+
+Runs that differ in nothing but the seed are one group: its figures are means, and their spread is the noise.
+"""
 
 import base64
 import csv
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +27,11 @@ from minlm.training.evaluation import read_evaluation
 
 COLUMNS = (
     "run", "bits_per_byte", "nats_per_token", "perplexity", "parameters", "tokens_seen", "steps", "seconds",
-    "tokens_per_s", "settings",
+    "tokens_per_s", "settings", "group",
 )  # fmt: skip
-FORMATS: dict[str, Callable[[Any], str]] = {  # of the page; the other columns are whole numbers
-    "bits_per_byte": "{:.4f}".format,
-    "nats_per_token": "{:.4f}".format,
-    "perplexity": "{:.1f}".format,
-    "seconds": "{:,.1f}".format,
-}
+FORMATS = {  # of the page; the other columns are whole numbers
+    "bits_per_byte": "{:.4f}", "nats_per_token": "{:.4f}", "perplexity": "{:.1f}", "seconds": "{:,.1f}",
+}  # fmt: skip
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Run:
 
     Attributes:
         name: name of its folder.
+        group: name of its group, the run's own if it is alone.
         row: its value for each of `COLUMNS`.
         metrics: the rows of its metrics.csv.
         samples: the texts of its samples.txt.
@@ -47,6 +49,7 @@ class Run:
     """
 
     name: str
+    group: str
     row: dict[str, Any]
     metrics: pd.DataFrame
     samples: list[Sample]
@@ -54,12 +57,72 @@ class Run:
     baseline: dict[str, float]
 
 
-def read_run(folder: str | Path, settings: str = "") -> Run:
+@dataclass
+class Group:
+    """Runs that differ in nothing but the seed, or a single run."""
+
+    name: str
+    runs: list["Run"]
+
+    def values(self, column: str) -> list[float]:
+        """The value of each run."""
+        return [run.row[column] for run in self.runs]
+
+    def mean(self, column: str = "bits_per_byte") -> float:
+        """The mean over the runs."""
+        return statistics.mean(self.values(column))
+
+    def variance(self) -> float:
+        """Sample variance of the bits per byte; 0 of a single run."""
+        return statistics.variance(self.values("bits_per_byte")) if len(self.runs) > 1 else 0.0
+
+
+def grouped(runs: Sequence["Run"]) -> list[Group]:
+    """The groups, the one with the fewest bits per byte first."""
+    names = dict.fromkeys(run.group for run in runs)
+    groups = [Group(name, [run for run in runs if run.group == name]) for name in names]
+    return sorted(groups, key=Group.mean)
+
+
+def lead(groups: Sequence[Group]) -> tuple[float, float | None]:
+    """By how many bits per byte the first of several groups leads, and the standard error of that.
+
+    The variance between seeds is taken to be the same in all groups (Student's pooled estimate); the error is None if
+    no group has two runs.
+    """
+    gap = groups[1].mean() - groups[0].mean()
+    freedom = sum(len(group.runs) - 1 for group in groups)
+    if not freedom:
+        return gap, None
+    variance = sum((len(group.runs) - 1) * group.variance() for group in groups) / freedom
+    return gap, math.sqrt(variance * sum(1 / len(group.runs) for group in groups[:2]))
+
+
+def verdict(groups: Sequence[Group]) -> tuple[str, bool]:
+    """What the figures of groups in order allow to say, and whether the first is the best.
+
+    It is if it leads by more than twice the standard error. Groups with another validation text do not count.
+    """
+    groups = [group for group in groups if group.runs[0].valid_bytes == groups[0].runs[0].valid_bytes]
+    first = f"{groups[0].name} has the fewest bits/byte, {groups[0].mean():.4f}"
+    if len(groups) == 1:
+        return first, True
+    gap, error = lead(groups)
+    first += f", {gap:.4f} fewer than {groups[1].name}"
+    if error is None:
+        return f"{first}; with `seeds: [0, 1, 2]`, an experiment shows whether that is more than noise", False
+    is_best = gap > 2 * error
+    words = "more than twice" if is_best else "not clear of"
+    return f"{first}, which is {words} the standard error of the difference, {error:.4f}", is_best
+
+
+def read_run(folder: str | Path, settings: str = "", group: str = "") -> Run:
     """Read a run's evaluation.json, metrics.csv and samples.txt.
 
     Args:
         folder: holds the three files; its name becomes the run's.
         settings: how the run differs from the others, in words.
+        group: name of the group, the run's own by default.
 
     Raises:
         MinlmError: a file is missing or damaged.
@@ -76,9 +139,10 @@ def read_run(folder: str | Path, settings: str = "") -> Run:
         "seconds": float(last["elapsed_s"]),
         "tokens_per_s": float(metrics["tokens_per_s"][metrics["val_loss"].notna()].median()),
         "settings": settings,
+        "group": group or folder.name,
     }
     samples = read_samples(folder / "samples.txt")
-    return Run(folder.name, row, metrics, samples, evaluation["bytes"], evaluation["baseline"])
+    return Run(folder.name, row["group"], row, metrics, samples, evaluation["bytes"], evaluation["baseline"])
 
 
 def write_table(path: str | Path, runs: Sequence[Run]) -> None:
@@ -90,18 +154,22 @@ def write_table(path: str | Path, runs: Sequence[Run]) -> None:
 
 
 def draw(runs: Sequence[Run], narrow: bool = False) -> Figure:
-    """Draw validation bits per byte against parameters, tokens and time, side by side or, if `narrow`, stacked."""
+    """Draw validation bits per byte against parameters, tokens and time, side by side or, if `narrow`, stacked.
+
+    A group is the line of its mean in the band between its runs.
+    """
+    groups = grouped(runs)
     columns = 1 if narrow else 3
-    legend_height = 0.22 * math.ceil(len(runs) / columns)
+    legend_height = 0.22 * math.ceil(len(groups) / columns)
     shape = {"figsize": (4.4, 9 + legend_height)} if narrow else {"figsize": (12, 4 + legend_height)}
     figure, (size, tokens, time) = plt.subplots(3 // columns, columns, sharey=True, layout="constrained", **shape)
-    colors = plt.get_cmap("tab10" if len(runs) <= 10 else "viridis")
-    for index, run in enumerate(runs):
-        color = colors(index if len(runs) <= 10 else index / len(runs))
-        final = run.row["bits_per_byte"]
-        size.plot(run.row["parameters"], final, "o", color=color, label=run.name)
-        _draw_curve(tokens, run, "tokens_seen", color)
-        _draw_curve(time, run, "elapsed_s", color)
+    colors = plt.get_cmap("tab10" if len(groups) <= 10 else "viridis")
+    for index, group in enumerate(groups):
+        color = colors(index if len(groups) <= 10 else index / len(groups))
+        finals = group.values("bits_per_byte")
+        size.plot(group.values("parameters"), finals, "o", color=color, label=group.name)
+        _draw_curve(tokens, group, "tokens_seen", color)
+        _draw_curve(time, group, "elapsed_s", color)
     for axes, label, unit in ((size, "parameters", ""), (tokens, "tokens seen", ""), (time, "training time", "s")):
         axes.set_xlabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -114,33 +182,78 @@ def draw(runs: Sequence[Run], narrow: bool = False) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, run: Run, x: str, color: Any) -> None:
-    """Draw bits per byte during training, and a dot for the finished model."""
-    if "val_bits_per_byte" in run.metrics:
-        axes.plot(run.metrics[x], run.metrics["val_bits_per_byte"], color=color, linewidth=1.2, alpha=0.8)
-    axes.plot(run.metrics[x].iloc[-1], run.row["bits_per_byte"], "o", color=color)
+def _draw_curve(axes: Axes, group: Group, x: str, color: Any) -> None:
+    """Draw bits per byte during training, and a dot for each finished model."""
+    name = "val_bits_per_byte"
+    curves = [
+        run.metrics.dropna(subset=[name]).set_index("iter")[[x, name]] for run in group.runs if name in run.metrics
+    ]
+    if curves:
+        by_step = pd.concat(curves).groupby(level=0)
+        mean, low, high = by_step.mean(), by_step.min(), by_step.max()
+        axes.plot(mean[x], mean[name], color=color, linewidth=1.2, alpha=0.8)
+        if len(curves) > 1:
+            axes.fill_between(mean[x], low[name], high[name], color=color, alpha=0.25, linewidth=0)
+    for run in group.runs:
+        axes.plot(run.metrics[x].iloc[-1], run.row["bits_per_byte"], "o", color=color)
 
 
-def write_comparison_page(path: str | Path, runs: Sequence[Run]) -> None:
-    """Write the table, the figure of `draw` and the samples as one web page, the best run first."""
-    ranked = sorted(runs, key=lambda run: run.row["bits_per_byte"])
-    names = [name for name in COLUMNS if name != "settings"]
-    baseline = {name.removesuffix("_bits_per_byte"): value for name, value in ranked[0].baseline.items()}
+def write_comparison_page(path: str | Path, runs: Sequence[Run], transfers: Sequence[Sequence[str]] = ()) -> None:
+    """Write the table, the figure of `draw` and the samples as one web page, the best group first.
+
+    Args:
+        path: file to write.
+        runs: of all groups.
+        transfers: rows about runs that started from another with another text, see `transfer`.
+    """
+    groups = grouped(runs)
+    sentence, is_best = verdict(groups)
+    names = [name for name in COLUMNS if name not in ("settings", "group")]
+    baseline = {name.removesuffix("_bits_per_byte"): value for name, value in groups[0].runs[0].baseline.items()}
     write_page(
         path,
         "comparison.html",
         title=f"Comparison of {len(runs)} runs",
+        verdict=sentence,
+        best=0 if is_best else None,
         header=[name.replace("_per_", "/").replace("_", " ") for name in names],
-        rows=[[(run.name, run.row["settings"]), *_format(run.row, names[1:])] for run in ranked],
+        rows=[[(_title(group), group.runs[0].row["settings"]), *_format(group, names[1:])] for group in groups],
         baselines=", ".join(f"{name} {value:.3f}" for name, value in baseline.items()),
         different_texts=len({run.valid_bytes for run in runs}) > 1,
+        transfer_header=("run", "started from", "own text: before", "after", "other text: before", "after"),
+        transfers=transfers,
         pictures=[base64.b64encode(png(draw(runs, narrow))).decode() for narrow in (False, True)],
-        samples=_group_samples(ranked),
+        samples=_group_samples([group.runs[0] for group in groups]),
     )
 
 
-def _format(row: dict[str, Any], names: Sequence[str]) -> list[str]:
-    return [FORMATS.get(name, "{:,.0f}".format)(row[name]) for name in names]
+def transfer(run: str | Path, parent: str | Path) -> list[str]:
+    """Bits per byte of a run and of the one it started from, each on the text of both: what was gained and forgotten.
+
+    Args:
+        run: folder of the run, with its evaluation.json, and the one on the parent's text in on/PARENT.json.
+        parent: folder of the other run, likewise.
+
+    Raises:
+        MinlmError: a file is missing or damaged.
+    """
+    run, parent = Path(run), Path(parent)
+    files = (
+        parent / "on" / f"{run.name}.json", run / "evaluation.json", parent / "evaluation.json",
+        run / "on" / f"{parent.name}.json",
+    )  # fmt: skip
+    return [run.name, parent.name, *(f"{read_evaluation(file)['bits_per_byte']:.4f}" for file in files)]
+
+
+def _title(group: Group) -> str:
+    return group.name if len(group.runs) == 1 else f"{group.name} ({len(group.runs)} seeds)"
+
+
+def _format(group: Group, names: Sequence[str]) -> list[str]:
+    cells = [FORMATS.get(name, "{:,.0f}").format(group.mean(name)) for name in names]
+    if len(group.runs) > 1:
+        cells[names.index("bits_per_byte")] += f" ± {math.sqrt(group.variance()):.4f}"
+    return cells
 
 
 def _group_samples(runs: Sequence[Run]) -> dict[str, list[tuple[str, str]]]:

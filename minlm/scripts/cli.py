@@ -49,12 +49,16 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
 
 
 class _Store(argparse.Action):
-    """Stores a value. A list given several times adds up, `--prompts=a --prompts=b`; the first replaces the default."""
+    """Stores a value, and its flag's name in `given`.
+
+    A list given several times adds up, `--prompts=a --prompts=b`; the first replaces the default.
+    """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
-        given = getattr(namespace, self.dest)
+        before = getattr(namespace, self.dest)
         if self.nargs in ("+", "*"):
-            values = [*([] if given is self.default else given), *map(_Parser.restored, values)]
+            values = [*([] if before is self.default else before), *map(_Parser.restored, values)]
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
         setattr(namespace, self.dest, _Parser.restored(values))
 
 

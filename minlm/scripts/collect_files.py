@@ -25,7 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> str:
     from minlm.corpus.local_files import collect_files
 
-    counts = collect_files(**{name: value for name, value in vars(arguments).items() if name != "log_file"})
+    counts = collect_files(
+        **{name: value for name, value in vars(arguments).items() if name not in ("log_file", "given")}
+    )
     return (
         f"wrote {arguments.output_train} ({counts['train']:,} documents) and {arguments.output_valid} "
         f"({counts['valid']:,} documents)"

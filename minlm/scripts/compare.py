@@ -1,6 +1,8 @@
 """Compare finished runs. Each folder has the evaluation.json, metrics.csv and samples.txt of one run."""
 
 import argparse
+import re
+from pathlib import Path
 
 from minlm.scripts import cli
 
@@ -15,6 +17,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--settings", nargs="*", metavar="TEXT", help="How each run differs from the others, in the same order"
     )
+    parser.add_argument(
+        "--groups", nargs="*", metavar="NAME",
+        help="Group of each run, in the same order: runs of a group differ only in their seed",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tuned", nargs="*", default=[], metavar="RUN:FROM",
+        help="Runs that started from another of them with another text: what was gained and forgotten is shown",
+    )  # fmt: skip
     parser.add_argument("--output_html", required=True, metavar="FILE", help="Page to write")
     parser.add_argument("--output_png", required=True, metavar="FILE", help="Picture to write")
     parser.add_argument("--output_csv", required=True, metavar="FILE", help="Table to write")
@@ -24,7 +34,15 @@ def build_parser() -> argparse.ArgumentParser:
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
     from minlm.errors import MinlmError
-    from minlm.reports.comparison import draw, read_run, write_comparison_page, write_table
+    from minlm.reports.comparison import (
+        draw,
+        grouped,
+        read_run,
+        transfer,
+        verdict,
+        write_comparison_page,
+        write_table,
+    )
     from minlm.reports.figures import save_figure
 
     if not arguments.runs:
@@ -32,15 +50,17 @@ def main(arguments: argparse.Namespace) -> str:
     settings = arguments.settings or [""] * len(arguments.runs)
     if len(settings) != len(arguments.runs):
         raise MinlmError(f"{len(arguments.runs)} --runs, but {len(settings)} --settings: give one for each run.")
-    runs = [read_run(folder, text) for folder, text in zip(arguments.runs, settings, strict=True)]
+    names = [re.sub(r"-seed=\d+", "", name) for name in arguments.groups or [""] * len(arguments.runs)]
+    if len(names) != len(arguments.runs):
+        raise MinlmError(f"{len(arguments.runs)} --runs, but {len(names)} --groups: give one for each run.")
+    runs = [read_run(*about) for about in zip(arguments.runs, settings, names, strict=True)]
+    folders = {Path(folder).name: folder for folder in arguments.runs}
+    pairs = [pair.split(":") for pair in arguments.tuned]
     write_table(arguments.output_csv, runs)
     save_figure(draw(runs), arguments.output_png)
-    write_comparison_page(arguments.output_html, runs)
-    best = min(runs, key=lambda run: run.row["bits_per_byte"])
-    return (
-        f"wrote {arguments.output_html}: {len(runs)} runs, the best is {best.name} "
-        f"with {best.row['bits_per_byte']:.3f} bits/byte,"
-    )
+    transfers = [transfer(folders[run], folders[parent]) for run, parent in pairs]
+    write_comparison_page(arguments.output_html, runs, transfers)
+    return f"wrote {arguments.output_html}: {len(runs)} runs; {verdict(grouped(runs))[0]},"
 
 
 if __name__ == "__main__":

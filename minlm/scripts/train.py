@@ -35,6 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--bigram_path", metavar="FILE", help="Start from the embeddings and the head of this fit (of fit_bigram)"
     )
+    cli.add_setting(
+        data, "training.init_from", metavar="MODEL",
+        description="Start from the weights of this finished model, with a new optimizer; flags of the model that are "
+        "left out are then those of that model",
+    )  # fmt: skip
     model = parser.add_argument_group("model")
     cli.add_setting(model, "tokenizer.vocab_size", minimum=1)
     cli.add_settings(model, "model")
@@ -72,6 +77,7 @@ def main(arguments: argparse.Namespace) -> None:
     from minlm.training.processes import joined_processes
     from minlm.training.run import train
     from minlm.training.signals import Interrupted
+    from minlm.training.starting import FinishedModel
 
     if bool(arguments.vocab_path) != bool(arguments.merges_path):
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
@@ -79,6 +85,10 @@ def main(arguments: argparse.Namespace) -> None:
         if value is not None:  # wandb itself reads them
             os.environ[variable] = value
     training = TrainingSettings(**{name: getattr(arguments, name) for name in TRAINING})
+    model_config = {name: getattr(arguments, name) for name in MODEL}
+    init_from = FinishedModel(arguments.init_from) if arguments.init_from else None
+    if init_from is not None:
+        model_config |= {name: value for name, value in init_from.config.items() if name not in arguments.given}
     set_threads(arguments.threads)
     if not training.reference:
         keep_freed_memory()
@@ -87,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         with joined_processes(arguments.device) as (processes, device):
             rows = train(
-                {name: getattr(arguments, name) for name in MODEL},
+                model_config,
                 training,
                 arguments.train_tokens,
                 arguments.val_tokens,
@@ -100,6 +110,7 @@ def main(arguments: argparse.Namespace) -> None:
                 log_to_wandb=arguments.log_to_wandb,
                 processes=processes,
                 bigram_path=arguments.bigram_path,
+                init_from=init_from,
             )
             if arguments.plot_dir and processes.is_first:
                 from minlm.reports.plots import draw_plots  # matplotlib takes a second to import

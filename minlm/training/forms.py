@@ -10,29 +10,29 @@ from minlm import transformer as plain
 from minlm.fast import transformer as fast
 from minlm.training.settings import TrainingSettings
 from minlm.transformer.classic import get_lr_cosine_schedule
-from minlm.transformer.init import look_back, start_from_bigram
+from minlm.transformer.init import look_back
 from minlm.transformer.optim import get_lr_linear_schedule
 
 SCHEDULES = {"linear": get_lr_linear_schedule, "cosine": get_lr_cosine_schedule}
 
 
 def initial_model(
-    config: dict[str, Any], settings: TrainingSettings, bigram: tuple[Tensor, Tensor] | None
+    config: dict[str, Any], settings: TrainingSettings, start: Callable[[Any], None] | None
 ) -> plain.TransformerLM:
     """The model before its first step, on the CPU.
 
     Args:
         config: constructor arguments of `TransformerLM`.
         settings: `reference`, `seed`, `look_back_init` and `gradient_checkpointing` are used.
-        bigram: embeddings and head to start from, see `init.fit_bigram`.
+        start: gives the model weights that it does not start from at random.
     """
     torch.manual_seed(settings.seed)
     model: plain.TransformerLM = _form(settings).TransformerLM(**config)
     model.gradient_checkpointing = settings.gradient_checkpointing  # type: ignore[assignment]  # the plain form ignores it
-    if bigram is not None:
-        start_from_bigram(model, *bigram)
     if settings.look_back_init:
         look_back(model)
+    if start is not None:
+        start(model)
     return model
 
 

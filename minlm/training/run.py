@@ -1,7 +1,7 @@
 """A training run, from token files to a model: check, resume or start, train, write the results."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from minlm.training.loggers import require_wandb, wandb_logger
 from minlm.training.metrics import Row, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
+from minlm.training.starting import FinishedModel
 from minlm.training.state import RunState, run_fingerprint
 from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import save_model
+from minlm.transformer.init import start_from_bigram
 
 
 def train(
@@ -42,6 +44,7 @@ def train(
     log_to_wandb: bool = False,
     processes: Processes | None = None,
     bigram_path: str | Path | None = None,
+    init_from: FinishedModel | None = None,
 ) -> list[Row]:
     """Train a model, or finish what an interrupted call with the same arguments began.
 
@@ -58,6 +61,7 @@ def train(
         log_to_wandb: also send the metrics to Weights & Biases.
         processes: the processes that train together; only the first one reads and writes files.
         bigram_path: embeddings and head to start from, written by `fit_bigram`; random ones if None.
+        init_from: a model to start from; `model_config` has its architecture.
 
     Returns:
         The rows of the metrics.
@@ -81,9 +85,16 @@ def train(
         _check_tokenizer(tokenizer, model_config["vocab_size"])
         valid_bytes = text_bytes(valid_set, tokenizer)
     stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
-    bigram, inputs = None, [*train_tokens, *val_tokens]
-    if bigram_path is not None:
-        bigram = load_bigram(bigram_path)
+    start: Callable[[Any], None] | None = None
+    inputs = [*train_tokens, *val_tokens]
+    if init_from is not None:
+        init_from.check(model_config, tokenizer)
+        start = init_from.start
+        inputs.append(init_from.path)
+        stated["init_from"] = sha256(init_from.path)
+    elif bigram_path is not None:
+        embeddings, head = load_bigram(bigram_path)
+        start = functools.partial(start_from_bigram, embeddings=embeddings, head=head)
         inputs.append(bigram_path)
         stated["bigram_init"] = sha256(bigram_path)  # of the fit
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
@@ -110,7 +121,7 @@ def train(
                 state.finish()
             return rows
         make_trainer = functools.partial(
-            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes, bigram
+            Trainer, model_config, settings, train_set, valid_set, state, device, valid_bytes, processes, start
         )
         trainer = make_trainer()
         if saved is not None:
@@ -131,10 +142,12 @@ def train(
         computed = trainer.computation.record()
         training = {
             **settings.stated(),
-            "bigram_init": bigram is not None,
+            "bigram_init": "bigram_init" in stated,
             "dtype": computed["dtype"],
             "compile": computed["compile"],
         }  # "auto" resolved
+        if init_from is not None:
+            training["init_from"] = str(init_from.path)
         save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
         if log_csv is not None:
             write_metrics(log_csv, rows)

@@ -45,7 +45,7 @@ class Trainer:
         device: of the model.
         valid_bytes: bytes of text in the validation tokens, for bits per byte; None or 0 leaves that column empty.
         processes: the processes that train together; only the first one needs a state.
-        bigram: embeddings and head to start from, see `init.fit_bigram`.
+        start: gives the model weights that it does not start from at random.
 
     Raises:
         MinlmError: the settings do not fit each other or this machine.
@@ -61,7 +61,7 @@ class Trainer:
         device: torch.device,
         valid_bytes: int | None = None,
         processes: Processes | None = None,
-        bigram: tuple[Tensor, Tensor] | None = None,
+        start: Callable[[Any], None] | None = None,
     ):
         self.settings, self.state, self.device = settings, state, device
         self.processes = processes or Processes()
@@ -76,7 +76,7 @@ class Trainer:
                 f"{settings.grad_accum_steps} grad_accum_steps equal parts. Change one of them."
             )
 
-        self.model = forms.initial_model(model_config, settings, bigram).to(device)
+        self.model = forms.initial_model(model_config, settings, start).to(device)
         self.clip_gradients = forms.clipping(settings)
         self.optimizer = forms.optimizer_of(self.model, settings)
         flops = self.steps * settings.batch_size * self.context_length * training_flops_per_token(self.model)

@@ -4,8 +4,9 @@ import pytest
 
 from minlm.errors import MinlmError
 from minlm.pipeline.config import resolve
-from minlm.pipeline.experiments import computed_by, differences, may_vary, runs
+from minlm.pipeline.experiments import differences, runs
 from minlm.pipeline.settings import flatten, load_schema, rerun_nothing
+from minlm.pipeline.stages import computed_by, may_vary, replicates
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = load_schema()
@@ -120,8 +121,8 @@ def test_every_key_varies_or_re_runs_nothing_or_belongs_to_the_source_texts():
         ({"a": {"model.num_heads": 7}}, "experiments.a: model.num_heads: d_model 512 is not divisible"),
         ({"a": {"corpus.seed": 1}}, "experiments.a: corpus.seed cannot vary between experiments"),
         ({"a": {"training": {"device": "cpu"}}}, "experiments.a: training.device cannot vary"),
-        ({"a": {"sweep": {"training.lr_max": 1e-3}}}, "experiments.a.sweep: give lists of values"),
-        ({"a": {"sweep": [1]}}, "experiments.a.sweep: give lists of values"),
+        ({"a": {"sweep": {"training.lr_max": 1e-3}}}, "experiments.a: give lists of values"),
+        ({"a": {"sweep": [1]}}, "experiments.a: give lists of values"),
         ({"a": {"sweep": {"training.lr_max": [1e-3, -1]}}}, "experiments.a-lr_max=-1: training.lr_max: -1 is"),
         ({"a": {"model": 3}}, "experiments.a: model: 3 is not allowed. Give a section"),
         ({"a": {"tokenizer": {"vocab_size": 8, "model": {"d_ff": 3}}}}, "experiments.a: tokenizer.model: unknown key"),
@@ -139,3 +140,59 @@ def test_a_problem_names_its_variant(experiments, problem):
     with pytest.raises(MinlmError) as caught:
         runs_of(experiments)
     assert problem in str(caught.value)
+
+
+CHAIN = {
+    "third": {"training.init_from": "second", "model.context_length": 512},
+    "base": {"model.d_model": 64, "model.num_heads": 4, "tokenizer.vocab_size": 300},
+    "second": {"training.init_from": "base", "ancients.share": 0.5},
+}
+
+
+def test_a_chain_has_one_architecture_and_one_tokenizer():
+    made = runs_of(CHAIN)
+    base, second, third = (made[f"experiments/{name}/"] for name in ("base", "second", "third"))
+    assert base["model"] == second["model"] == {**third["model"], "context_length": base["model"]["context_length"]}
+    assert base["tokenizer"] == second["tokenizer"] == third["tokenizer"]
+    stages = computed_by(made)
+    assert {stages["tokenizer"][f"experiments/{name}/"] for name in CHAIN} == {"experiments/base/"}
+    assert stages["tokens"]["experiments/second/"] == "experiments/second/"  # its own text
+    assert stages["tokens"]["experiments/third/"] == "experiments/base/"
+    assert [stages["model"][f"experiments/{name}/"] for name in CHAIN] == [f"experiments/{name}/" for name in CHAIN]
+
+
+def test_seeds_are_replicates_and_each_continues_its_own():
+    made = runs_of({"a": {"seeds": [0, 1]}, "b": {"training.init_from": "a", "seeds": [0, 1]}, "again": {}})
+    assert names(made) == ["a-seed=0", "a-seed=1", "b-seed=0", "b-seed=1", "again"]
+    assert [made[run]["training"]["init_from"] for run in list(made)[3:5]] == ["a-seed=0", "a-seed=1"]
+    del made[""]
+    assert [run.removeprefix("experiments/") for run in replicates(made).values()] == [
+        "a-seed=0/", "a-seed=0/", "b-seed=0/", "b-seed=0/", "again/",
+    ]  # fmt: skip
+    assert len(set(computed_by(made)["bigram"].values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("experiments", "problem"),
+    [
+        ({"a": {"training.init_from": "b"}, "b": {"training.init_from": "a"}}, "a → b → a is a circle"),
+        ({"a": {"training.init_from": "a"}}, "experiments.a: training.init_from: a → a is a circle"),
+        ({"base": {}, "b": {"training.init_from": "bas"}}, "'bas' is neither another experiment nor a model.pt. "
+         "Did you mean base?"),
+        ({"base": {}, "b": {"training.init_from": "base", "model.d_ff": 64}}, "experiments.b: model.d_ff is 64, but "
+         "base, from which it starts, has 1344"),
+        ({"base": {}, "b": {"training.init_from": "base", "tokenizer.vocab_size": 300}}, "tokenizer.vocab_size is 300"),
+        ({"a": {"seeds": 3}}, "experiments.a: give lists of values"),
+    ],
+)  # fmt: skip
+def test_problems_of_runs_that_start_from_others(experiments, problem):
+    with pytest.raises(MinlmError) as error:
+        runs_of(experiments)
+    assert problem in str(error.value)
+
+
+def test_the_main_run_starts_from_files_only():
+    with pytest.raises(MinlmError, match=r"'base' is not a model\.pt"):
+        runs_of({"base": {}}, training={"init_from": "base"})
+    made = runs_of({"a": {}}, training={"init_from": "x/model.pt"})
+    assert made["experiments/a/"]["training"]["init_from"] == "x/model.pt"

@@ -141,3 +141,32 @@ def finished_with_variants(finished, new_checkout):
         file.write("experiments: {base: null, lr: {sweep: {training.lr_max: [1.0e-4, 2.0e-3]}}}\n")
     made.run(COMPARISON)
     return made
+
+
+CHAIN = {
+    "base": None,
+    "tuned": {"training.init_from": "base", "corpus.target_total_words": 500, "training.lr_max": 5e-4},
+    "third": {"training.init_from": "tuned", "training.lr_max": 2e-4},
+}
+
+
+def test_a_chain_of_experiments(new_checkout):
+    """Each starts from the model of the one before; a change re-runs the models after it, and no others."""
+    made = new_checkout()
+    with open(made.folder / "config.yaml", "a") as file:
+        yaml.safe_dump({"experiments": CHAIN}, file)
+    made.run(COMPARISON)
+    results = made.folder / "results"
+    assert "starting from results/model.pt" in (made.folder / "logs/experiments/tuned/train.log").read_text()
+    tuned = "results/experiments/tuned/model.pt"
+    assert f"starting from {tuned}" in (made.folder / "logs/experiments/third/train.log").read_text()
+    assert not (made.folder / "data/experiments/tuned/tokenizer").exists()
+    assert (results / "experiments/base/on/tuned.json").exists()
+    assert "Gained and forgotten" in (results / "comparison.html").read_text()
+
+    assert made.stale(target=COMPARISON) == {}
+    changed = experiments(**CHAIN | {"tuned": CHAIN["tuned"] | {"training.lr_max": 6e-4}})
+    again = made.stale("--config", changed, target=COMPARISON)
+    assert again["train"] == 2  # tuned and third
+    (results / "model.pt").touch()
+    assert made.stale(target="results/experiments/third/model.pt")["train"] == 2

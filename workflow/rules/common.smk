@@ -29,6 +29,7 @@ from minlm.pipeline.rules import (
     use_this_python,
 )
 from minlm.pipeline.settings import load_schema
+from minlm.pipeline.stages import replicates
 from minlm.pipeline.terminal import take_over
 from minlm.pipeline.threads import limit_cores, shared_threads
 from minlm.pipeline.used import text_settings, unused_settings

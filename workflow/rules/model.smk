@@ -33,7 +33,8 @@ rule train:
         **TOKENIZER_FILES,
         train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
         valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
-        bigram=RUNS.output_if("training.bigram_init", "bigram", "<results>/{run_dir}bigram.pt"),
+        bigram=RUNS.bigram_fit("<results>/{run_dir}bigram.pt"),
+        init=RUNS.first_model("<results>/{run_dir}model.pt"),
     output:
         model="<results>/{run_dir}model.pt",
         metrics="<results>/{run_dir}metrics.csv",
@@ -55,15 +56,15 @@ rule train:
         model=RUNS.settings("model"),
         training=RUNS.settings("training"),
         execution=RUNS.execution("training"),
-        bigram=lambda wildcards, input: "--bigram_path" if input.bigram else "",
+        start=lambda wildcards, input: flags({"bigram_path": list(input.bigram), "init_from": list(input.init)}),
         torchrun=unrecorded(torchrun(TRAINING["devices"])),
     message:
         "Training the model."
     shell:
         # the state of an interrupted run is not an output, because Snakemake deletes the outputs of a job that failed
         "job python {params.torchrun} -m minlm.scripts.train --train_tokens {input.train:q} --val_tokens {input.valid:q}"
-        " {params.bigram} {input.bigram:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.vocab} {params.model} {params.training}"
-        " {params.execution} --threads {threads}"
+        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.start} {params.vocab} {params.model}"
+        " {params.training} {params.execution} --threads {threads}"
         " --checkpoint_path {output.model:q} --log_csv {output.metrics:q} --log_file {log:q}"
 
 
@@ -95,6 +96,26 @@ rule evaluate:
         "job python -m minlm.scripts.evaluate --checkpoint {input.model:q} --tokens {input.tokens:q}"
         " --text {input.text:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
         " {params.execution} --threads {threads} --output {output:q} --log_file {log:q}"
+
+
+# A model on the validation text of another run: what a tuned model has gained and forgotten.
+use rule evaluate as evaluate_elsewhere with:
+    input:
+        **TOKENIZER_FILES,
+        model=RUNS.output_of("model", "<results>/{run_dir}model.pt"),
+        tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy", run="experiments/{text}/"),
+        text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt", run="experiments/{text}/"),
+    output:
+        "<results>/{run_dir}on/{text}.json",
+    log:
+        "<logs>/{run_dir}evaluate_on_{text}.log",
+    benchmark:
+        "<benchmarks>/{run_dir}evaluate_on_{text}.tsv"
+    wildcard_constraints:
+        run_dir=any_of(RUNS),
+        text="[^/]+",
+    message:
+        "Evaluating the model on the validation text of {wildcards.text}."
 
 
 rule sample:

@@ -109,6 +109,8 @@ rule link:
 
 
 VARIANTS = [run for run in RUNS if run != MAIN]
+NAMES = {run: run.split("/")[1] for run in VARIANTS}
+TUNED = RUNS.tuned()
 
 
 rule compare:
@@ -116,6 +118,8 @@ rule compare:
         evaluations=[f"<results>/{run}evaluation.json" for run in VARIANTS],
         metrics=[f"<results>/{run}metrics.csv" for run in VARIANTS],
         samples=[f"<results>/{run}samples.txt" for run in VARIANTS],
+        gained=[f"<results>/{parent}on/{NAMES[run]}.json" for run, parent in TUNED.items()],
+        forgotten=[f"<results>/{run}on/{NAMES[parent]}.json" for run, parent in TUNED.items()],
     output:
         html=report("<results>/comparison.html", caption="../report/comparison.rst", category="Experiments"),
         png="<results>/comparison.png",
@@ -132,8 +136,11 @@ rule compare:
     params:
         runs=[f"{RESULTS}/{run}".rstrip("/") for run in VARIANTS],
         settings=lambda wildcards: [differences(config, RUNS[run]) for run in VARIANTS],
+        groups=lambda wildcards: [NAMES[run] for run in replicates({run: RUNS[run] for run in VARIANTS}).values()],
+        tuned=lambda wildcards: flags({"tuned": [f"{NAMES[run]}:{NAMES[parent]}" for run, parent in TUNED.items()]}),
     message:
         "Comparing {params.runs}."
     shell:
         "job python -m minlm.scripts.compare --runs {params.runs:q} --settings {params.settings:q}"
+        " --groups {params.groups:q} {params.tuned}"
         " --output_html {output.html:q} --output_png {output.png:q} --output_csv {output.csv:q} --log_file {log:q}"
