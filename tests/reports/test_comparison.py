@@ -1,5 +1,6 @@
 """What a comparison says about groups of runs."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -56,3 +57,4 @@ def test_a_group_is_a_line_in_a_band():
     assert (extent.ymin, extent.ymax) == (1.0, 3.0)
     assert sorted(axes.lines[0].get_ydata()) == [1.5, 2.5]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    plt.close(figure)
