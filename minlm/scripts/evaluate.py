@@ -1,4 +1,5 @@
-"""Loss, perplexity and bits per byte of a model on validation text, beside two compressors on the same text."""
+"""Loss, perplexity and bits per byte of a model on validation text, beside two compressors on the same text. Several
+processes, started as those of nlm-train, share the tokens."""
 
 import argparse
 import time
@@ -27,14 +28,19 @@ def build_parser() -> argparse.ArgumentParser:
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
     from minlm.training.evaluation import evaluate, write_evaluation
+    from minlm.training.processes import joined_processes
     from minlm.training.tokens import open_tokens
 
-    model, tokenizer, info = load_model(arguments)
-    tokens = open_tokens(arguments.tokens, model.config["vocab_size"], context_length=1)
-    start = time.perf_counter()
-    result = evaluate(
-        model, tokens, tokenizer, arguments.text, batch_size=arguments.batch_size, iteration=info["iteration"]
-    )
+    with joined_processes(arguments.device) as (processes, device):
+        model, tokenizer, info = load_model(arguments, device)
+        tokens = open_tokens(arguments.tokens, model.config["vocab_size"], context_length=1)
+        start = time.perf_counter()
+        result = evaluate(
+            model, tokens, tokenizer, arguments.text,
+            batch_size=arguments.batch_size, iteration=info["iteration"], processes=processes,
+        )  # fmt: skip
+        if not processes.is_first:
+            return
     write_evaluation(arguments.output, result)
     log.info(
         f"wrote {arguments.output}: {result['bits_per_byte']:.3f} bits/byte "

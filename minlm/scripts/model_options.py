@@ -4,6 +4,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from minlm.tokenization import BPETokenizer
     from minlm.transformer import TransformerLM
 
@@ -20,11 +22,13 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_tokenizer_options(parser)
 
 
-def load_model(arguments: argparse.Namespace) -> "tuple[TransformerLM, BPETokenizer, dict[str, Any]]":
-    """The model, on `--device` and with `--threads` where the program has these flags; see `load_with_tokenizer`."""
+def load_model(
+    arguments: argparse.Namespace, device: "torch.device | None" = None
+) -> "tuple[TransformerLM, BPETokenizer, dict[str, Any]]":
+    """The model, on `device` or `--device`, with `--threads` if there are these flags; see `load_with_tokenizer`."""
     from minlm.generation.load import load_with_tokenizer
     from minlm.training.device import resolve_device, set_threads
 
     set_threads(getattr(arguments, "threads", None))
-    device = resolve_device(arguments.device) if "device" in arguments else "cpu"
-    return load_with_tokenizer(arguments.checkpoint, arguments.vocab_path, arguments.merges_path, device)
+    chosen = device or (resolve_device(arguments.device) if "device" in arguments else "cpu")
+    return load_with_tokenizer(arguments.checkpoint, arguments.vocab_path, arguments.merges_path, chosen)

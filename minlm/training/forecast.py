@@ -24,7 +24,7 @@ def announce(trainer: Trainer, vocab_size: int) -> None:
     if trainer.step == 0:
         loss = validation_loss(
             trainer.model, trainer.valid_tokens, trainer.context_length, trainer.settings.batch_size, trainer.device,
-            trainer.computation.dtype, trainer.processes,
+            trainer.computation.dtype, trainer.processes, trainer.settings.eval_tokens,
         )  # fmt: skip
         log.info(f"before training: validation loss {loss:.3f} (guessing among {vocab_size:,} tokens: "
                  f"{math.log(vocab_size):.3f})")  # fmt: skip

@@ -83,7 +83,7 @@ def train(
     valid_bytes = None
     if tokenizer is not None:
         _check_tokenizer(tokenizer, model_config["vocab_size"])
-        valid_bytes = text_bytes(valid_set, tokenizer)
+        valid_bytes = text_bytes(valid_set, tokenizer, context_length, settings.eval_tokens)
     stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
     start: Callable[[Any], None] | None = None
     inputs = [*train_tokens, *val_tokens]

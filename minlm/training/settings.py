@@ -35,6 +35,7 @@ class TrainingSettings:
     look_back_init: bool
     dtype: str
     eval_interval: int
+    eval_tokens: int
     compile: str
     grad_accum_steps: int
     gradient_checkpointing: bool

@@ -22,7 +22,7 @@ from minlm.reading import reading
 from minlm.training import forms
 from minlm.training.computation import Computation
 from minlm.training.device import autocast
-from minlm.training.evaluation import validation_loss
+from minlm.training.evaluation import num_targets, validation_loss
 from minlm.training.metrics import Row, now, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
@@ -43,7 +43,7 @@ class Trainer:
         train_tokens, valid_tokens: token ids, see `tokens.open_tokens`.
         state: where the unfinished run is saved; None saves nothing.
         device: of the model.
-        valid_bytes: bytes of text in the validation tokens, for bits per byte; None or 0 leaves that column empty.
+        valid_bytes: bytes of text in the validation's targets, for bits per byte; None or 0 leaves that column empty.
         processes: the processes that train together; only the first one needs a state.
         start: gives the model weights that it does not start from at random.
 
@@ -265,13 +265,14 @@ class Trainer:
         with signals.raising() if self.processes.count == 1 else nullcontext():
             val_loss = validation_loss(
                 self.model, self.valid_tokens, self.context_length, self.settings.batch_size, self.device,
-                self.computation.dtype, self.processes,
+                self.computation.dtype, self.processes, self.settings.eval_tokens,
             )  # fmt: skip
         if not math.isfinite(val_loss):
             self.fail(f"validation loss became {val_loss}", self.step)
         bits_per_byte = None
         if self.valid_bytes:
-            bits_per_byte = val_loss * (len(self.valid_tokens) - 1) / math.log(2) / self.valid_bytes
+            targets = num_targets(len(self.valid_tokens), self.context_length, self.settings.eval_tokens)
+            bits_per_byte = val_loss * targets / math.log(2) / self.valid_bytes
         return {"val_loss": val_loss, "val_bits_per_byte": bits_per_byte}
 
     def report_row(self, row: Row) -> None:

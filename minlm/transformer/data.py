@@ -74,19 +74,19 @@ def check_enough(dataset: Tokens, context_length: int) -> None:
 
 
 def evaluation_batches(
-    dataset: Tokens, batch_size: int, context_length: int, device: Device = "cpu"
+    dataset: Tokens, batch_size: int, context_length: int, device: Device = "cpu", part: int = 0, parts: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The whole data set in windows that do not overlap; every token but the first is a target exactly once.
 
     Batches are (batch_size, context_length); the last full one may have fewer rows, and the rest of the tokens is one
-    shorter window.
+    shorter window. With `parts` > 1, only each `parts`-th batch is read.
     """
     predicted = len(dataset) - 1
     full = predicted // context_length
-    for first in range(0, full, batch_size):
+    for first in (firsts := range(0, full, batch_size))[part::parts]:
         starts = context_length * np.arange(first, min(first + batch_size, full))
         yield windows(dataset, starts, context_length, device)
-    if rest := predicted - full * context_length:
+    if (rest := predicted - full * context_length) and len(firsts) % parts == part:
         yield windows(dataset, np.array([full * context_length]), rest, device)
 
 

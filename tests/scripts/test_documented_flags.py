@@ -142,7 +142,7 @@ SWITCHES = [f"--{name}" for name in ABLATIONS]
 # What is computed in another way, to the same model but for rounding.
 WAYS = """
 --flash_attention false · --grad_accum_steps 2 · --gradient_checkpointing · --save_interval 3 · --threads 2
---reference
+--reference · --eval_tokens 9
 """
 
 

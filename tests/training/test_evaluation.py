@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from minlm.errors import MinlmError
-from minlm.training.evaluation import evaluate, text_bytes, validation_loss
+from minlm.training import evaluation
+from minlm.training.evaluation import evaluate, num_targets, sample_starts, text_bytes, validation_loss
+from minlm.training.processes import Processes
 from minlm.transformer import TransformerLM
 
 CONTEXT = 8
@@ -101,3 +103,57 @@ def test_a_loss_too_large_for_a_perplexity(tmp_path, scale, loss):
         model.lm_head.weight[0] = np.nan
     with pytest.raises(MinlmError, match="the model's loss on these tokens is nan"):
         evaluate(model, make_tokens(50), TOKENIZER, tmp_path / "text")
+
+
+@pytest.mark.parametrize(("length", "most", "kept"), [(100, 40, [0, 16, 32, 56, 72]), (100, 7, [0]), (58, 57, None)])
+def test_a_sample_of_a_large_set(length, most, kept):
+    """Windows as far apart as whole windows allow; bits per byte are of their targets."""
+    model, tokens = make_model(), make_tokens(length)
+    starts = sample_starts(length, CONTEXT, most)
+    assert (starts if starts is None else starts.tolist()) == kept
+    if kept is None:
+        kept = range(0, length - 1, CONTEXT)
+    windows = [tokens[start : start + CONTEXT + 1] for start in kept]
+    losses = [validation_loss(model, window, CONTEXT, 1) * (len(window) - 1) for window in windows]
+    count = sum(len(window) - 1 for window in windows)
+    assert num_targets(length, CONTEXT, most) == count
+    assert validation_loss(model, tokens, CONTEXT, 2, most=most) == pytest.approx(sum(losses) / count, rel=1e-6)
+    assert text_bytes(tokens, TOKENIZER, CONTEXT, most) == sum(text_bytes(window, TOKENIZER) for window in windows)
+
+
+@pytest.mark.parametrize("most", [None, 60])
+@pytest.mark.parametrize("count", [2, 3, 50])
+def test_each_process_reads_only_its_own_windows(count, most):
+    class Recorder:
+        def __init__(self):
+            self.starts, self.tokens = [], make_tokens(101)
+
+        def __len__(self):
+            return len(self.tokens)
+
+        def __getitem__(self, index):
+            self.starts += [index.start] if index.start is not None else []
+            return self.tokens[index]
+
+    class Alone(Processes):
+        def sum(self, values):
+            return values
+
+    alone, read, total = Recorder(), [], 0.0
+    expected = validation_loss(make_model(), alone, CONTEXT, 2, most=most)
+    for rank in range(count):
+        recorder = Recorder()
+        total += validation_loss(make_model(), recorder, CONTEXT, 2, processes=Alone(rank, count), most=most)
+        read += recorder.starts
+    assert sorted(read) == sorted(alone.starts)
+    assert total == pytest.approx(expected, rel=1e-6)
+
+
+def test_compressors_read_a_sample_of_a_long_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluation, "BLOCK", 64)
+    text = np.random.default_rng(0).integers(97, 103, 30_000).astype(np.uint8).tobytes()
+    (tmp_path / "text").write_bytes(text)  # 29 pieces of 1,024 bytes, and a rest
+    sample = b"".join(text[1024 * piece :][:1024] for piece in (0, 4, 9, 14, 19, 24))
+    result = evaluate(make_model(), make_tokens(50), TOKENIZER, tmp_path / "text")
+    assert result["baseline_sample_bytes"] == 6 * 1024
+    assert result["baseline"]["bz2_bits_per_byte"] == 8 * len(bz2.compress(sample)) / len(sample)

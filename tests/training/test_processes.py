@@ -1,18 +1,21 @@
 """Two processes train what one trains; only the first writes and logs; a state may pass from N processes to M."""
 
 import csv
+import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from minlm.errors import MinlmError
-from minlm.scripts import train
+from minlm.scripts import evaluate, train
+from minlm.tokenization import BPETokenizer
 from minlm.training.processes import Processes, _place, first_host, joined_processes
 from minlm.training.settings import TrainingSettings
 from minlm.training.state import RunState
@@ -124,6 +127,24 @@ def test_an_error_of_the_first_process_ends_the_others(monkeypatch):
     with pytest.raises(SystemExit) as stop:
         Processes(1, 2).from_first(lambda: pytest.fail("only the first process works"))
     assert stop.value.code == 1
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_what_one_does(folder):
+    train.main([*FLAGS, "--vocab_size", "257"])
+    Path("valid.txt").write_text("abcdef" * 100)
+    BPETokenizer({i: bytes([i]) for i in range(256)}, []).save("vocab.json", "merges.txt")
+    flags = shlex.split(
+        "--checkpoint model.pt --tokens valid.npy --text valid.txt --vocab_path vocab.json --merges_path merges.txt "
+        "--device cpu --batch_size 2 --threads 1"
+    )
+    evaluate.main([*flags, "--output", "one.json"])
+    finished = two_processes("-m", "minlm.scripts.evaluate", *flags, "--output", "two.json")
+    assert finished.returncode == 0, finished.stdout
+    assert finished.stdout.count("wrote two.json") == 1
+    one, two = (json.loads(Path(name).read_text()) for name in ("one.json", "two.json"))
+    assert one.pop("baseline") == two.pop("baseline")
+    assert two == pytest.approx(one, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 # From tokens to a model, and what the model writes.
 
+GPUS = 0 if TRAINING["device"] == "cpu" else TRAINING["devices"]
+
 
 rule fit_bigram:
     input:
@@ -50,7 +52,7 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=1440,
-        gpu=0 if TRAINING["device"] == "cpu" else TRAINING["devices"],
+        gpu=GPUS,
     params:
         vocab=RUNS.settings("tokenizer", "vocab_size"),
         model=RUNS.settings("model"),
@@ -88,12 +90,14 @@ rule evaluate:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=GPUS,
     params:
         execution=RUNS.execution("training", "device"),
+        torchrun=unrecorded(torchrun(TRAINING["devices"])),
     message:
         "Evaluating the model on the validation text."
     shell:
-        "job python -m minlm.scripts.evaluate --checkpoint {input.model:q} --tokens {input.tokens:q}"
+        "job python {params.torchrun} -m minlm.scripts.evaluate --checkpoint {input.model:q} --tokens {input.tokens:q}"
         " --text {input.text:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
         " {params.execution} --threads {threads} --output {output:q} --log_file {log:q}"
 
