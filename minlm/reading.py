@@ -120,8 +120,11 @@ def open_stored_zip(handle: IO[bytes]) -> zipfile.ZipFile:
     return archive
 
 
-def check_array(file: IO[bytes], size: int) -> None:
+def check_array(file: IO[bytes], size: int) -> tuple[tuple[int, ...], Any]:
     """Check that the header of a `.npy` file matches its `size` in bytes, and return to the start of the file.
+
+    Returns:
+        the shape and the dtype that it states.
 
     Raises:
         One of UNREADABLE: it does not match, or is damaged.
@@ -139,3 +142,4 @@ def check_array(file: IO[bytes], size: int) -> None:
     if stated != actual:
         raise ValueError(f"its header states {stated} bytes of data, but it has {actual}")
     file.seek(0)
+    return shape, dtype

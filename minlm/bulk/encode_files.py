@@ -1,4 +1,4 @@
-"""Encoding text files to one-dimensional `.npy` files, which training maps into memory."""
+"""Encoding text files to one-dimensional `.npy` files, from which training reads."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 from minlm.atomic import atomic_write
 from minlm.bulk.options import DEFAULT, Options
 from minlm.bulk.text_file import TextFile, total_bytes
+from minlm.bulk.token_file import RECORDED_SIZE, token_record
 from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.progress import Progress
@@ -80,6 +81,8 @@ def _encode_file(
         encoders = [tokenizer.new_encoder(options.backend) for _ in range(threads)]
         with Progress(num_bytes, f"tokenizing {path}", "B") as progress:
             num_tokens = _write_npy(file, _encode_parts(text, encoders, dtype, progress), dtype)
+    if output.stat().st_size >= RECORDED_SIZE:
+        token_record(output)
     return EncodedFile(output, num_tokens, num_bytes, dtype, time.perf_counter() - started)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from minlm import process
 from minlm.atomic import check_writable, sha256
+from minlm.bulk.token_file import token_record
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.finished import FinishedRun
 from minlm.progress import duration, log, summarize
@@ -76,8 +77,13 @@ def train(
     if log_to_wandb:
         require_wandb()
     state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
-    if processes.is_first:
+
+    def check() -> None:
         _check_outputs([path, log_csv], state_folder)
+        for tokens in (*train_tokens, *val_tokens):
+            token_record(tokens)  # reads a file without a record once, not in each process
+
+    processes.from_first(check)
     train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
     valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
     valid_bytes = None

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from minlm.atomic import sha256, temporaries
+from minlm.atomic import temporaries
+from minlm.bulk.token_file import token_record
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.locks import open_locked
 from minlm.progress import log
@@ -30,9 +31,10 @@ STATE_FORMAT = 2  # a state of another format is not continued
 def run_fingerprint(
     train_tokens: Sequence[str | Path], valid_tokens: Sequence[str | Path], settings: dict[str, Any]
 ) -> str:
-    """SHA-256 of the contents of the token files and of all settings that the result depends on."""
+    """SHA-256 of those of the token files and of all settings that the result depends on."""
     stated = json.dumps({**settings, "format": STATE_FORMAT}, sort_keys=True)
-    return hashlib.sha256(f"{sha256(*train_tokens)} {sha256(*valid_tokens)} {stated}".encode()).hexdigest()
+    train, valid = ("+".join(token_record(path)["sha256"] for path in paths) for paths in (train_tokens, valid_tokens))
+    return hashlib.sha256(f"{train} {valid} {stated}".encode()).hexdigest()
 
 
 class RunState:

@@ -5,18 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
+from minlm.bulk.token_file import BLOCK, TokenFile, token_record
 from minlm.errors import MinlmError
-from minlm.reading import check_array, reading
 from minlm.transformer.data import Tokens
-
-DTYPES = ("uint16", "uint32", "int32", "int64")
-SCAN_BLOCK = 1 << 22  # token ids checked at a time
 
 
 class TokenShards:
-    """Several token arrays, read as one without being copied."""
+    """Several sequences of tokens, read as one without being copied."""
 
-    def __init__(self, shards: Sequence[np.ndarray]):
+    def __init__(self, shards: Sequence[Tokens]):
         self.shards = list(shards)
         self.ends = np.cumsum([len(shard) for shard in self.shards])
 
@@ -39,7 +36,7 @@ class TokenShards:
 
 
 def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, context_length: int) -> Tokens:
-    """Memory-map one `.npy` of token ids, or several as one sequence, and check all ids.
+    """Open one `.npy` of token ids, or several as one sequence, and check all ids, from their records if there are any.
 
     Args:
         paths: one-dimensional arrays of uint16, uint32, int32 or int64.
@@ -50,7 +47,7 @@ def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, conte
         MinlmError: a file is missing, damaged, empty, too short or not such an array, or an id is too large.
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
-    shards = [_open_shard(Path(path), vocab_size) for path in paths]
+    shards = [_open_shard(path, vocab_size) for path in paths]
     tokens: Tokens = shards[0] if len(shards) == 1 else TokenShards(shards)
     if len(tokens) <= context_length:
         names = ", ".join(str(path) for path in paths)
@@ -61,23 +58,15 @@ def open_tokens(paths: str | Path | Sequence[str | Path], vocab_size: int, conte
     return tokens
 
 
-def _open_shard(path: Path, vocab_size: int) -> np.ndarray:
-    with reading(path, "a complete .npy file of tokens", "Make it with the tokenize program."):
-        with open(path, "rb") as file:
-            check_array(file, path.stat().st_size)
-        tokens = np.load(path, mmap_mode="r", allow_pickle=False)
-        if tokens.dtype.name not in DTYPES or tokens.ndim != 1:
-            found = f"{tokens.dtype} of shape {tokens.shape}"
-            raise ValueError(f"it must be one-dimensional {', '.join(DTYPES)}, not {found}")
-        if len(tokens) == 0:
-            raise ValueError("it has no tokens")
-    for start in range(0, len(tokens), SCAN_BLOCK):
-        block = tokens[start : start + SCAN_BLOCK]
-        foreign = np.flatnonzero((block < 0) | (block >= vocab_size))
-        if len(foreign):
-            position = start + int(foreign[0])
-            raise MinlmError(
-                f"{path}: token id {tokens[position]} at position {position:,} does not fit vocab_size {vocab_size}. "
-                "The file was made with another vocabulary."
-            )
+def _open_shard(path: str | Path, vocab_size: int) -> TokenFile:
+    tokens, record = TokenFile(path), token_record(path)
+    if record["smallest"] < 0 or record["largest"] >= vocab_size:
+        for start in range(0, len(tokens), BLOCK):
+            block = tokens[start : start + BLOCK]
+            foreign = np.flatnonzero((block < 0) | (block >= vocab_size))
+            if len(foreign):
+                raise MinlmError(
+                    f"{path}: token id {block[foreign[0]]} at position {start + int(foreign[0]):,} does not fit "
+                    f"vocab_size {vocab_size}. The file was made with another vocabulary."
+                )
     return tokens
