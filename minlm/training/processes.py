@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -21,11 +22,17 @@ from minlm.training.device import resolve_device
 T = TypeVar("T")
 
 
-class Processes:
-    """The `count` processes that train together; this one has the number `rank`, from 0. By default it is alone."""
+LONGEST_WORK = timedelta(days=7)  # of the first process while the others wait, for example until a lock is free
 
-    def __init__(self, rank: int = 0, count: int = 1):
-        self.rank, self.count = rank, count
+
+class Processes:
+    """The `count` processes that train together; this one has the number `rank`, from 0. By default it is alone.
+
+    In the `group` they wait for the first one; torch's usual one gives up after half an hour.
+    """
+
+    def __init__(self, rank: int = 0, count: int = 1, group: dist.ProcessGroup | None = None):
+        self.rank, self.count, self.group = rank, count, group
 
     @property
     def is_first(self) -> bool:
@@ -67,7 +74,7 @@ class Processes:
             if self.is_first:
                 answer = [work(), True]
         finally:
-            dist.broadcast_object_list(answer, device=torch.device("cpu"))
+            dist.broadcast_object_list(answer, group=self.group, device=torch.device("cpu"))
         if not answer[1]:
             raise SystemExit(1)
         return answer[0]
@@ -81,7 +88,7 @@ def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes
         device_name: see `device.resolve_device`; "cuda" without a number gives each process a GPU of its own.
 
     Raises:
-        MinlmError: there is no such device, or several processes would share an Apple GPU.
+        MinlmError: there is no such device, several processes would share an Apple GPU, or another process has ended.
     """
     place = _place(os.environ)
     if place is None:
@@ -96,7 +103,14 @@ def joined_processes(device_name: str | None = None) -> Iterator[tuple[Processes
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=count)
     try:
-        yield Processes(rank, count), device
+        yield Processes(rank, count, dist.new_group(backend="gloo", timeout=LONGEST_WORK)), device
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo/transport" not in str(error):
+            raise
+        raise MinlmError(
+            f"process {rank} lost the connection to another one, which has ended or whose machine is gone. "
+            "See its error, then give the same command again."
+        ) from error
     finally:
         dist.destroy_process_group()
 

@@ -113,7 +113,7 @@ def test_from_one_process_to_two_and_back(folder, monkeypatch, capfd):
 
 def test_an_error_of_the_first_process_ends_the_others(monkeypatch):
     answers = []
-    monkeypatch.setattr("torch.distributed.broadcast_object_list", lambda answer, device: answers.append(list(answer)))
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", lambda answer, **_: answers.append(list(answer)))
 
     def work():
         raise MinlmError("another trainer is at work")
@@ -122,11 +122,44 @@ def test_an_error_of_the_first_process_ends_the_others(monkeypatch):
         Processes(0, 2).from_first(work)
     (answer,) = answers
     monkeypatch.setattr(
-        "torch.distributed.broadcast_object_list", lambda given, device: given.__setitem__(slice(None), answer)
+        "torch.distributed.broadcast_object_list", lambda given, **_: given.__setitem__(slice(None), answer)
     )
     with pytest.raises(SystemExit) as stop:
         Processes(1, 2).from_first(lambda: pytest.fail("only the first process works"))
     assert stop.value.code == 1
+
+
+# nlm-train whose first process finds the disk full when it saves its state
+FULL_DISK = """
+import os, resource, sys
+from minlm.scripts import train
+
+if os.environ["RANK"] == "0":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_all_processes_and_the_next_call_continues(folder):
+    (folder / "full.py").write_text(FULL_DISK)
+    flags = [*FLAGS, "--save_interval", "10"]
+    failed = two_processes("full.py", *flags)
+    assert failed.returncode != 0
+    assert failed.stdout.count("cannot write .model.pt.in_progress/checkpoint.pt: File too large") == 1
+    assert "unexpected error" not in failed.stdout
+    assert not (folder / "model.pt").exists()
+    finished = two_processes("-m", "minlm.scripts.train", *flags)
+    assert finished.returncode == 0, finished.stdout
+    assert len(losses()) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_others(folder):
+    (folder / "killed.py").write_text(STOPPING.replace("SIGTERM", "SIGKILL"))
+    failed = two_processes("killed.py", *FLAGS)
+    assert failed.returncode != 0
+    assert "unexpected error" not in failed.stdout
 
 
 @pytest.mark.slow
