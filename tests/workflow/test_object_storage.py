@@ -33,7 +33,7 @@ def test_a_run_in_a_bucket_makes_the_same_files(bucket, new_checkout):
         bucket.upload_file(str(text), f"run/texts/{text.name}")
     targets = ("results/samples.txt", "results/evaluation.json")
     storage = (
-        "--default-storage-provider", "s3", "--default-storage-prefix", "s3://minlm/run",
+        "--profile", "profiles/s3", "--default-storage-prefix", "s3://minlm/run",
         "--storage-s3-endpoint-url", address,
     )  # fmt: skip
 
