@@ -26,6 +26,7 @@ from minlm.training.state import RunState, run_fingerprint
 from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import save_model
+from minlm.transformer.classic import decay_start
 from minlm.transformer.init import start_from_bigram
 
 
@@ -98,10 +99,14 @@ def train(
         inputs.append(bigram_path)
         stated["bigram_init"] = sha256(bigram_path)  # of the fit
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
+    constant = None
+    if settings.schedule == "wsd":
+        anyhow_long = run_fingerprint(train_tokens, val_tokens, {**stated, "total_tokens": None})
+        constant = (anyhow_long, decay_start(settings.warmup_iters, steps))
 
     with ExitStack() as stack:
         in_workflow = process.in_workflow()
-        state = RunState(state_folder, fingerprint, wait=in_workflow) if processes.is_first else None
+        state = RunState(state_folder, fingerprint, in_workflow, constant) if processes.is_first else None
         finished = FinishedRun(path, fingerprint)
 
         def begin() -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
 from minlm.transformer.checks import spoiled_weight
+from minlm.transformer.classic import decay_start
 from minlm.transformer.data import Tokens, batch_at
 
 READ_LOSSES_EVERY = 10  # steps; each time waits for the device
@@ -139,7 +140,7 @@ class Trainer:
                     self.stop_together(signals)
                     if self.step % READ_LOSSES_EVERY == 0:
                         note = f"loss {self.read_losses():.3f}, {self.tokens_per_second():,.0f} tokens/s"
-                    if self.step % self.settings.save_interval == 0 and self.step < self.steps:
+                    if self.save_is_due():
                         self.save()
                     progress.update(1, note)
             except Interrupted:
@@ -219,6 +220,13 @@ class Trainer:
             f"the {what} at step {step:,}.{saved} Train with a lower lr_max, more warmup_iters or a lower "
             "max_grad_norm."
         )
+
+    def save_is_due(self) -> bool:
+        """Whether the state is saved after this step: now and then, and for a longer run when the decay begins."""
+        settings = self.settings
+        if settings.schedule == "wsd" and self.step == decay_start(settings.warmup_iters, self.steps):
+            return True
+        return self.step % settings.save_interval == 0 and self.step < self.steps
 
     def row_is_due(self) -> bool:
         """Whether a row of metrics is due at this step and not there yet."""
