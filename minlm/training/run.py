@@ -1,6 +1,7 @@
 """A training run, from token files to a model: check, resume or start, train, write the results."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from minlm import process
 from minlm.atomic import check_writable, sha256
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.finished import FinishedRun
+from minlm.pipeline.rules import kept_models
 from minlm.progress import duration, log, summarize
 from minlm.tokenization import BPETokenizer
 from minlm.training.bigram_file import load_bigram
@@ -107,7 +109,8 @@ def train(
     with ExitStack() as stack:
         in_workflow = process.in_workflow()
         state = RunState(state_folder, fingerprint, in_workflow, constant) if processes.is_first else None
-        finished = FinishedRun(path, fingerprint)
+        kept_paths = {name: path.parent / kept for name, kept in kept_models(vars(settings)).items()}
+        finished = FinishedRun(path, fingerprint, kept_paths.values())
 
         def begin() -> dict[str, Any] | None:
             assert state is not None
@@ -140,20 +143,29 @@ def train(
                 trainer = make_trainer()
         if log_to_wandb and processes.is_first:
             trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
+
+        def save_to(place: Path) -> None:
+            computed = trainer.computation.record()
+            training = {
+                **settings.stated(),
+                "bigram_init": "bigram_init" in stated,
+                "dtype": computed["dtype"],
+                "compile": computed["compile"],
+            }  # "auto" resolved
+            if init_from is not None:
+                training["init_from"] = str(init_from.path)
+            save_model(place, trainer.model, trainer.step, stated["tokenizer"], training)
+
+        if state is not None:
+            trainer.keep = lambda name: save_to(state.kept(name))
         announce(trainer, model_config["vocab_size"])
         rows = trainer.run()
         if state is None:
             return rows
-        computed = trainer.computation.record()
-        training = {
-            **settings.stated(),
-            "bigram_init": "bigram_init" in stated,
-            "dtype": computed["dtype"],
-            "compile": computed["compile"],
-        }  # "auto" resolved
-        if init_from is not None:
-            training["init_from"] = str(init_from.path)
-        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
+        save_to(path)
+        for name, kept in kept_paths.items():
+            kept.parent.mkdir(exist_ok=True)
+            os.replace(state.kept(name), kept)
         if log_csv is not None:
             write_metrics(log_csv, rows)
         if in_workflow:

@@ -39,8 +39,8 @@ class RunState:
     """The folder of an unfinished run, locked while its `with` block runs.
 
     Args:
-        folder: created if it is missing. It holds `checkpoint.pt`, `lock` and, for people, `metrics.csv`; other files
-            are never removed.
+        folder: created if it is missing. It holds `checkpoint.pt`, `lock`, the models to keep and, for people,
+            `metrics.csv`; other files are never removed.
         fingerprint: of this run, see `run_fingerprint`.
         wait: wait for another trainer that uses the folder instead of raising an error.
         constant: of a run whose learning rate is constant for a while: a fingerprint of everything but its length, and
@@ -93,7 +93,7 @@ class RunState:
             self._handle.close()
 
     def _remove_own_files(self) -> None:
-        for path in (self.checkpoint, self.metrics):
+        for path in (self.checkpoint, self.metrics, *self.folder.glob("kept-*.pt")):
             path.unlink(missing_ok=True)
             for unfinished in temporaries(path):  # left by killed processes, as nobody else has the lock
                 unfinished.unlink(missing_ok=True)
@@ -183,6 +183,10 @@ class RunState:
         """The path of the last saved state, if there is one."""
         self.wait()
         return self.checkpoint if self.checkpoint.exists() else None
+
+    def kept(self, name: str) -> Path:
+        """Where a model that is kept, "best" or the number of a step, waits for the end of the run."""
+        return self.folder / f"kept-{name}.pt"
 
     def finish(self) -> None:
         """Remove the state, because the results are written. The end of the `with` block removes the folder."""

@@ -68,6 +68,7 @@ class Trainer:
         self.processes = processes or Processes()
         self.train_tokens, self.valid_tokens, self.valid_bytes = train_tokens, valid_tokens, valid_bytes
         self.on_row: Callable[[Row], None] = lambda row: None
+        self.keep: Callable[[str], None] = lambda name: None  # called with "best" or the number of a step
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
         self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
@@ -140,6 +141,8 @@ class Trainer:
                     self.stop_together(signals)
                     if self.step % READ_LOSSES_EVERY == 0:
                         note = f"loss {self.read_losses():.3f}, {self.tokens_per_second():,.0f} tokens/s"
+                    if self.step in self.settings.keep_checkpoints:
+                        self.keep(str(self.step))
                     if self.save_is_due():
                         self.save()
                     progress.update(1, note)
@@ -264,6 +267,8 @@ class Trainer:
         self.on_row(row)
         if self.validation_is_due():
             self.report_row(row)
+            if self.settings.keep_best and row["val_loss"] <= min(r["val_loss"] for r in self.rows if r["val_loss"]):
+                self.keep("best")
         self.loss_sum = 0.0
         self.row_started = time.perf_counter()
 

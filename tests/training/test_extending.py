@@ -1,14 +1,22 @@
-"""Runs of the schedule wsd that are made longer, and states that no run continues."""
+"""Runs of the schedule wsd that are made longer, states that no run continues, and models that are kept."""
+
+import shutil
 
 import pytest
 import torch
 from small_runs import make_settings, result, run, stop_after
 
+from minlm import process
+from minlm.errors import MinlmError
+from minlm.training.evaluation import validation_loss
 from minlm.training.signals import Interrupted
-from minlm.transformer.checkpoint import load_tensors
+from minlm.training.tokens import open_tokens
+from minlm.training.trainer import Trainer
+from minlm.transformer.checkpoint import load_model, load_tensors
 from minlm.transformer.classic import decay_start, get_lr_wsd_schedule
 
 SHORT, LONG = (make_settings(schedule="wsd", total_tokens=steps * 32) for steps in (40, 80))
+KEEP = {"keep_checkpoints": [7, 20], "keep_best": True}
 STATE = ".model.pt.in_progress"
 
 
@@ -84,3 +92,55 @@ def test_an_abandoned_state_is_kept(folder, monkeypatch, caplog):
     run(folder, settings=make_settings(seed=1), resume=kept)
     run(folder, "whole.pt", settings=make_settings(seed=1))
     assert result(folder, "model.pt") == result(folder, "whole.pt")
+
+
+def models(folder):
+    return {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
+
+
+@pytest.mark.parametrize("stop", [8, 21])
+def test_models_are_kept_exactly(folder, monkeypatch, stop):
+    """The model of a step is that of a run whose schedule is the same; interruptions change nothing."""
+    settings = make_settings(**KEEP)
+    rows = run(folder, settings=settings)
+    whole = models(folder)
+    assert set(whole) == {"step-7.pt", "step-20.pt", "best.pt"}
+    best = min((row for row in rows if row["val_loss"] is not None), key=lambda row: row["val_loss"])
+    assert load_model(folder / "checkpoints/best.pt")[1]["iteration"] == best["iter"]
+    assert load_model(folder / "checkpoints/step-7.pt")[1]["iteration"] == 7
+    assert not (folder / STATE).exists()
+    for path in (folder / "checkpoints").iterdir():
+        path.unlink()
+    (folder / "model.pt").unlink()
+    stop_after(monkeypatch, stop)
+    with pytest.raises(Interrupted):
+        run(folder, settings=settings)
+    assert not models(folder)
+    run(folder, settings=settings)
+    assert models(folder) == whole
+
+
+def test_the_best_is_not_the_last_if_the_model_gets_worse(folder):
+    rows = run(folder, settings=make_settings(keep_best=True, lr_max=1.0, lr_min=1.0, eval_interval=1))
+    losses = {row["iter"]: row["val_loss"] for row in rows}
+    model, info = load_model(folder / "checkpoints/best.pt")
+    assert info["iteration"] == min(losses, key=losses.__getitem__) < 40
+    valid = open_tokens(folder / "valid.npy", 16, 1)
+    assert validation_loss(model, valid, 8, 4) == pytest.approx(min(losses.values()), rel=1e-5)
+
+
+def test_a_step_after_the_last_is_refused(folder):
+    with pytest.raises(MinlmError, match="keep_checkpoints: step 41 is after the last, 40"):
+        run(folder, settings=make_settings(keep_checkpoints=[41]))
+
+
+def test_a_finished_run_is_restored_with_all_its_models(folder, monkeypatch):
+    monkeypatch.setattr(process, "in_workflow", lambda: True)
+    settings = make_settings(**KEEP)
+    run(folder, settings=settings)
+    whole = models(folder)
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "model.pt").unlink()
+    monkeypatch.setattr(Trainer, "train_step", None)
+    run(folder, settings=settings)
+    assert models(folder) == whole
