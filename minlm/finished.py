@@ -22,42 +22,47 @@ MODEL, RECORD = "model.pt", "record.json"
 
 
 class FinishedRun:
-    """The record of the training that writes the model `path`; `fingerprint` is that of `state.run_fingerprint`."""
+    """The record of the training that writes the model `path` and the models `others`, all with different names.
 
-    def __init__(self, path: str | Path, fingerprint: str):
+    `fingerprint` is that of `state.run_fingerprint`.
+    """
+
+    def __init__(self, path: str | Path, fingerprint: str, others: Iterable[Path] = ()):
         self.path, self.fingerprint = Path(path), fingerprint
         self.folder = _folder(path)
+        self.models = {MODEL: self.path, **{other.name: other for other in others}}
 
     def keep(self, rows: list[dict[str, Any]]) -> None:
         """Keep the finished model, with the rows of its metrics."""
         try:
-            with atomic_folder(self.folder, (MODEL, RECORD)) as folder:
-                _link(self.path, folder / MODEL)
-                record = {"rows": rows, "proof": self._proof(self.path, rows)}
+            with atomic_folder(self.folder, (*self.models, RECORD)) as folder:
+                for name, path in self.models.items():
+                    _link(path, folder / name)
+                record = {"rows": rows, "proof": self._proof(self.models.values(), rows)}
                 (folder / RECORD).write_text(json.dumps(record))
         except (MinlmError, OSError) as error:  # not fatal: the training has succeeded
             log.warning(f"if snakemake is killed now, this training will be repeated: {error}")
 
     def restore(self, inputs: Iterable[str | Path]) -> list[dict[str, Any]] | None:
         """Restore the model and return the rows of its metrics; None if no record is newer than all `inputs`."""
-        kept = self.folder / MODEL
         try:
             finished_at = (self.folder / RECORD).stat().st_mtime
             record = json.loads((self.folder / RECORD).read_text())
             if any(Path(path).stat().st_mtime > finished_at for path in inputs):
                 return None
-            if record["proof"] != self._proof(kept, record["rows"]):
+            if record["proof"] != self._proof((self.folder / name for name in self.models), record["rows"]):
                 return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None  # missing or damaged
-        with atomic_path(self.path) as temporary:
-            _link(kept, temporary)
-        os.utime(self.path)  # newer than its inputs
+        for name, path in self.models.items():
+            with atomic_path(path) as temporary:
+                _link(self.folder / name, temporary)
+            os.utime(path)  # newer than its inputs
         return record["rows"]
 
-    def _proof(self, model: Path, rows: list[dict[str, Any]]) -> str:
-        """A hash of the run, its model and its metrics, which changes if any of them changes or is damaged."""
-        return hashlib.sha256(f"{self.fingerprint} {sha256(model)} {json.dumps(rows)}".encode()).hexdigest()
+    def _proof(self, models: Iterable[Path], rows: list[dict[str, Any]]) -> str:
+        """A hash of the run, its models and its metrics, which changes if any of them changes or is damaged."""
+        return hashlib.sha256(f"{self.fingerprint} {sha256(*models)} {json.dumps(rows)}".encode()).hexdigest()
 
 
 def forget(models: Iterable[str]) -> None:

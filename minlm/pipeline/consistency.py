@@ -15,6 +15,7 @@ def inconsistencies(config: Config) -> list[str]:
     """One line for each combination of values that cannot work, in a configuration whose single values are allowed."""
     training = training_problems(config["training"], config["model"]["context_length"])
     return [
+        *_checkpoint_problems(config["training"]),
         *_model_problems(config), *(f"training.{problem}" for problem in training), *_corpus_problems(config),
         *_sampling_problems(config),
     ]  # fmt: skip
@@ -63,6 +64,8 @@ def training_problems(training: Mapping[str, Any], context_length: int) -> Itera
             f"warmup_iters: {training['warmup_iters']:,} is longer than the run of {steps:,} steps "
             f"(total_tokens / (batch_size × context_length)). Lower it; 5 % of the run is usual."
         )
+    if late := [step for step in training["keep_checkpoints"] if step > steps]:
+        yield f"keep_checkpoints: step {late[0]:,} is after the last, {steps:,}. Leave it out."
     if batch_size % training["grad_accum_steps"]:
         yield (
             f"grad_accum_steps: batch_size {batch_size:,} does not divide into {training['grad_accum_steps']:,} equal "
@@ -70,6 +73,15 @@ def training_problems(training: Mapping[str, Any], context_length: int) -> Itera
         )
     if training["lr_min"] > training["lr_max"]:
         yield f"lr_min: {training['lr_min']} is above lr_max {training['lr_max']}. Lower lr_min."
+
+
+def _checkpoint_problems(training: Mapping[str, Any]) -> list[str]:
+    used, kept = training["use_checkpoint"], [str(step) for step in training["keep_checkpoints"]]
+    if used == "best" and not training["keep_best"]:
+        return ["training.use_checkpoint: `best` is not kept. Set training.keep_best."]
+    if used.isdigit() and used not in kept:
+        return [f"training.use_checkpoint: step {used} is not kept. Add it to training.keep_checkpoints."]
+    return []
 
 
 def _corpus_problems(config: Config) -> list[str]:

@@ -44,7 +44,12 @@ job() {
 
 # The folders that the rules with `cache` run.
 CACHED_CODE = ("bulk", "corpus", "fast/tokenization", "pipeline", "scripts", "tokenization")
-NOT_FLAGS = {"training.devices", "training.bigram_init", "training.init_from"}  # of the workflow, or inputs
+NOT_FLAGS = {
+    "training.devices",
+    "training.bigram_init",
+    "training.init_from",
+    "training.use_checkpoint",
+}  # of the workflow, or inputs
 
 MODEL_RULES = ("mix", "count_words", "train_tokenizer", "tokenize", "train")  # a model depends on their settings
 FLAG = re.compile(r"--(\w+)=([^\s'\"]+)")
@@ -142,6 +147,12 @@ def flags(values: Mapping[str, Any], *names: str) -> str:
 def unrecorded(value: str) -> Callable[..., str]:
     """Return a param whose changes re-run nothing: Snakemake does not record params that depend on the output."""
     return lambda wildcards, output: value
+
+
+def kept_models(training: Mapping[str, Any]) -> dict[str, str]:
+    """Return the paths, beside the finished model, of the models that a training keeps, by their names."""
+    names = [*(str(step) for step in training["keep_checkpoints"]), *(["best"] if training["keep_best"] else [])]
+    return {name: f"checkpoints/{f'step-{name}' if name.isdigit() else name}.pt" for name in names}
 
 
 def torchrun(processes: int) -> str:

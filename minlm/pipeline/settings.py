@@ -6,6 +6,7 @@ Everything else follows from that file: the check of a configuration (config.py)
 so it imports nothing heavy.
 """
 
+import dataclasses
 import functools
 import math
 import re
@@ -70,7 +71,10 @@ def with_defaults(name: str) -> Callable[[Class], Class]:
 
     def decorate(cls: Class) -> Class:
         for field in cls.__annotations__:
-            setattr(cls, field, defaults(name)[field])
+            default = defaults(name)[field]
+            setattr(
+                cls, field, dataclasses.field(default_factory=default.copy) if isinstance(default, list) else default
+            )
         return cls
 
     return decorate

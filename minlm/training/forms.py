@@ -9,11 +9,11 @@ from torch import Tensor
 from minlm import transformer as plain
 from minlm.fast import transformer as fast
 from minlm.training.settings import TrainingSettings
-from minlm.transformer.classic import get_lr_cosine_schedule
+from minlm.transformer.classic import get_lr_cosine_schedule, get_lr_wsd_schedule
 from minlm.transformer.init import look_back
 from minlm.transformer.optim import get_lr_linear_schedule
 
-SCHEDULES = {"linear": get_lr_linear_schedule, "cosine": get_lr_cosine_schedule}
+SCHEDULES = {"linear": get_lr_linear_schedule, "cosine": get_lr_cosine_schedule, "wsd": get_lr_wsd_schedule}
 
 
 def initial_model(

@@ -1,6 +1,7 @@
 """A training run, from token files to a model: check, resume or start, train, write the results."""
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,7 @@ from minlm.atomic import check_writable, sha256
 from minlm.bulk.token_file import token_record
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.finished import FinishedRun
+from minlm.pipeline.rules import kept_models
 from minlm.progress import duration, log, summarize
 from minlm.tokenization import BPETokenizer
 from minlm.training.bigram_file import load_bigram
@@ -27,6 +29,7 @@ from minlm.training.state import RunState, run_fingerprint
 from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer.checkpoint import save_model
+from minlm.transformer.classic import decay_start
 from minlm.transformer.init import start_from_bigram
 
 
@@ -104,11 +107,16 @@ def train(
         inputs.append(bigram_path)
         stated["bigram_init"] = sha256(bigram_path)  # of the fit
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
+    constant = None
+    if settings.schedule == "wsd":
+        anyhow_long = run_fingerprint(train_tokens, val_tokens, {**stated, "total_tokens": None})
+        constant = (anyhow_long, decay_start(settings.warmup_iters, steps))
 
     with ExitStack() as stack:
         in_workflow = process.in_workflow()
-        state = RunState(state_folder, fingerprint, wait=in_workflow) if processes.is_first else None
-        finished = FinishedRun(path, fingerprint)
+        state = RunState(state_folder, fingerprint, in_workflow, constant) if processes.is_first else None
+        kept_paths = {name: path.parent / kept for name, kept in kept_models(vars(settings)).items()}
+        finished = FinishedRun(path, fingerprint, kept_paths.values())
 
         def begin() -> dict[str, Any] | None:
             assert state is not None
@@ -141,20 +149,29 @@ def train(
                 trainer = make_trainer()
         if log_to_wandb and processes.is_first:
             trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
+
+        def save_to(place: Path) -> None:
+            computed = trainer.computation.record()
+            training = {
+                **settings.stated(),
+                "bigram_init": "bigram_init" in stated,
+                "dtype": computed["dtype"],
+                "compile": computed["compile"],
+            }  # "auto" resolved
+            if init_from is not None:
+                training["init_from"] = str(init_from.path)
+            save_model(place, trainer.model, trainer.step, stated["tokenizer"], training)
+
+        if state is not None:
+            trainer.keep = lambda name: save_to(state.kept(name))
         announce(trainer, model_config["vocab_size"])
         rows = trainer.run()
         if state is None:
             return rows
-        computed = trainer.computation.record()
-        training = {
-            **settings.stated(),
-            "bigram_init": "bigram_init" in stated,
-            "dtype": computed["dtype"],
-            "compile": computed["compile"],
-        }  # "auto" resolved
-        if init_from is not None:
-            training["init_from"] = str(init_from.path)
-        save_model(path, trainer.model, iteration=steps, tokenizer=stated["tokenizer"], training=training)
+        save_to(path)
+        for name, kept in kept_paths.items():
+            kept.parent.mkdir(exist_ok=True)
+            os.replace(state.kept(name), kept)
         if log_csv is not None:
             write_metrics(log_csv, rows)
         if in_workflow:

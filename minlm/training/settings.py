@@ -41,6 +41,8 @@ class TrainingSettings:
     gradient_checkpointing: bool
     reference: bool
     save_interval: int
+    keep_checkpoints: list[int]
+    keep_best: bool
 
     def __post_init__(self) -> None:
         settings.check("training", vars(self))

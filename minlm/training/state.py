@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from minlm.atomic import temporaries
+from minlm.atomic import atomic_path, temporaries
 from minlm.bulk.token_file import token_record
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.locks import open_locked
@@ -41,18 +41,23 @@ class RunState:
     """The folder of an unfinished run, locked while its `with` block runs.
 
     Args:
-        folder: created if it is missing. It holds `checkpoint.pt`, `lock` and, for people, `metrics.csv`; other files
-            are never removed.
+        folder: created if it is missing. It holds `checkpoint.pt`, `lock`, the models to keep and, for people,
+            `metrics.csv`; other files are never removed.
         fingerprint: of this run, see `run_fingerprint`.
         wait: wait for another trainer that uses the folder instead of raising an error.
+        constant: of a run whose learning rate is constant for a while: a fingerprint of everything but its length, and
+            the step at which that phase ends. Up to there, runs of any length are the same.
 
     Raises:
         MinlmError: another trainer uses the folder, or it belongs to something else.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: str, wait: bool = False):
+    def __init__(
+        self, folder: str | Path, fingerprint: str, wait: bool = False, constant: tuple[str, int] | None = None
+    ):
         self.folder = Path(folder)
-        self.fingerprint = fingerprint
+        self.fingerprint, self.constant = fingerprint, constant
+        self.end_of_constant = self.folder.with_name(f"{self.folder.name.removesuffix('.in_progress')}.constant.pt")
         self.checkpoint = self.folder / "checkpoint.pt"
         self.metrics = self.folder / "metrics.csv"
         self.lock = self.folder / "lock"
@@ -90,7 +95,7 @@ class RunState:
             self._handle.close()
 
     def _remove_own_files(self) -> None:
-        for path in (self.checkpoint, self.metrics):
+        for path in (self.checkpoint, self.metrics, *self.folder.glob("kept-*.pt")):
             path.unlink(missing_ok=True)
             for unfinished in temporaries(path):  # left by killed processes, as nobody else has the lock
                 unfinished.unlink(missing_ok=True)
@@ -100,24 +105,33 @@ class RunState:
 
     def load(self) -> dict[str, Any] | None:
         """Return the state to continue from, or None to start fresh; log which."""
-        if not self.checkpoint.exists():
-            return None
-        try:
-            state = self.read(self.checkpoint)
-        except DamagedFileError as error:
-            self.set_aside(error.reason)
-            return None
-        except MinlmError as error:
-            log.info(f"starting fresh: {error}")
-            return None
-        log.info(f"continuing an interrupted run at step {state['iteration']:,} ({self.checkpoint})")
-        return state
+        if self.checkpoint.exists():
+            try:
+                state = self.read(self.checkpoint)
+                log.info(f"continuing an interrupted run at step {state['iteration']:,} ({self.checkpoint})")
+                return state
+            except DamagedFileError as error:
+                self.set_aside(error.reason)
+            except MinlmError as error:
+                kept = self._move_away("abandoned")
+                log.info(f"starting fresh: {error} It is kept as {kept}")
+        if self.constant is not None and self.end_of_constant.exists():
+            try:
+                state = self.read(self.end_of_constant)
+                log.info(f"continuing a shorter run at step {state['iteration']:,} ({self.end_of_constant})")
+                return state
+            except MinlmError as error:
+                log.info(f"starting fresh: {error}")
+        return None
 
     def set_aside(self, reason: str) -> None:
         """Move a damaged state out of the folder, beside it, and log that."""
-        kept = self.folder.with_name(f"{self.folder.name}.damaged")
+        log.info(f"starting over: {self.checkpoint} is damaged ({reason}). It is kept as {self._move_away('damaged')}")
+
+    def _move_away(self, why: str) -> Path:
+        kept = self.folder.with_name(f"{self.folder.name}.{why}")
         os.replace(self.checkpoint, kept)
-        log.info(f"starting over: {self.checkpoint} is damaged ({reason}). It is kept as {kept}")
+        return kept
 
     def read(self, path: str | Path) -> dict[str, Any]:
         """Read the state in `path`, a file or the folder of a run.
@@ -131,20 +145,35 @@ class RunState:
             path /= self.checkpoint.name
         state = load_tensors(path)
         with reading(path, "the state of a run", "Leave --resume out."):
-            if state["fingerprint"] != self.fingerprint:
+            if state["fingerprint"] != self.fingerprint and not self._same_so_far(state):
                 raise MinlmError(f"{path} is the state of a run with other tokens or settings than this one.")
             int(state["iteration"])
         return state
 
+    def _same_so_far(self, state: dict[str, Any]) -> bool:
+        """Whether a state is of a run that differs from this one only in its length, and not yet."""
+        if self.constant is None or not state.get("constant"):
+            return False
+        (fingerprint, end), (its_fingerprint, its_end) = self.constant, state["constant"]
+        return bool(fingerprint == its_fingerprint and state["iteration"] <= min(end, its_end))
+
     def save(self, state: dict[str, Any]) -> None:
         """Copy the state and start to write it; until it is complete, the last one stays on disk.
+
+        At the end of a constant phase, it is also kept for a longer run.
 
         Raises:
             MinlmError: the previous one could not be written.
         """
         self.wait()
-        contents = _copy({"fingerprint": self.fingerprint, **state})
-        self._saving = self._saver.submit(save_tensors, self.checkpoint, contents)
+        contents = _copy({"fingerprint": self.fingerprint, "constant": self.constant, **state})
+        self._saving = self._saver.submit(self._write, contents)
+
+    def _write(self, contents: dict[str, Any]) -> None:
+        save_tensors(self.checkpoint, contents)
+        if self.constant is not None and contents["iteration"] == self.constant[1]:
+            with atomic_path(self.end_of_constant) as temporary:
+                os.link(self.checkpoint, temporary)
 
     def wait(self) -> None:
         """Wait until the state is on disk; raise `MinlmError` if it could not be written."""
@@ -156,6 +185,10 @@ class RunState:
         """The path of the last saved state, if there is one."""
         self.wait()
         return self.checkpoint if self.checkpoint.exists() else None
+
+    def kept(self, name: str) -> Path:
+        """Where a model that is kept, "best" or the number of a step, waits for the end of the run."""
+        return self.folder / f"kept-{name}.pt"
 
     def finish(self) -> None:
         """Remove the state, because the results are written. The end of the `with` block removes the folder."""

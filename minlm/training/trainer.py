@@ -29,6 +29,7 @@ from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
 from minlm.transformer.checks import spoiled_weight
+from minlm.transformer.classic import decay_start
 from minlm.transformer.data import Tokens, batch_at
 
 READ_LOSSES_EVERY = 10  # steps; each time waits for the device
@@ -67,6 +68,7 @@ class Trainer:
         self.processes = processes or Processes()
         self.train_tokens, self.valid_tokens, self.valid_bytes = train_tokens, valid_tokens, valid_bytes
         self.on_row: Callable[[Row], None] = lambda row: None
+        self.keep: Callable[[str], None] = lambda name: None  # called with "best" or the number of a step
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
         self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
@@ -139,7 +141,9 @@ class Trainer:
                     self.stop_together(signals)
                     if self.step % READ_LOSSES_EVERY == 0:
                         note = f"loss {self.read_losses():.3f}, {self.tokens_per_second():,.0f} tokens/s"
-                    if self.step % self.settings.save_interval == 0 and self.step < self.steps:
+                    if self.step in self.settings.keep_checkpoints:
+                        self.keep(str(self.step))
+                    if self.save_is_due():
                         self.save()
                     progress.update(1, note)
             except Interrupted:
@@ -220,6 +224,13 @@ class Trainer:
             "max_grad_norm."
         )
 
+    def save_is_due(self) -> bool:
+        """Whether the state is saved after this step: now and then, and for a longer run when the decay begins."""
+        settings = self.settings
+        if settings.schedule == "wsd" and self.step == decay_start(settings.warmup_iters, self.steps):
+            return True
+        return self.step % settings.save_interval == 0 and self.step < self.steps
+
     def row_is_due(self) -> bool:
         """Whether a row of metrics is due at this step and not there yet."""
         if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
@@ -256,6 +267,8 @@ class Trainer:
         self.on_row(row)
         if self.validation_is_due():
             self.report_row(row)
+            if self.settings.keep_best and row["val_loss"] <= min(r["val_loss"] for r in self.rows if r["val_loss"]):
+                self.keep("best")
         self.loss_sum = 0.0
         self.row_started = time.perf_counter()
 

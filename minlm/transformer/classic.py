@@ -51,3 +51,22 @@ def get_lr_cosine_schedule(
         return min_learning_rate
     progress = (it - warmup_iters) / (cosine_cycle_iters - warmup_iters)
     return min_learning_rate + 0.5 * (1 + math.cos(math.pi * progress)) * (max_learning_rate - min_learning_rate)
+
+
+def get_lr_wsd_schedule(
+    it: int, max_learning_rate: float, min_learning_rate: float, warmup_iters: int, total_iters: int
+) -> float:
+    """The learning rate of step `it`: linear warm-up, the maximum until `decay_start`, a straight line to the minimum.
+
+    Warm-up, stable, decay (Hu et al. 2024): up to the decay, a run does not depend on its length and can be extended.
+    """
+    if it < warmup_iters:
+        return max_learning_rate * (it + 1) / warmup_iters
+    start = decay_start(warmup_iters, total_iters)
+    left = min(1.0, max(0.0, (total_iters - it) / max(1, total_iters - start)))
+    return min_learning_rate + left * (max_learning_rate - min_learning_rate)
+
+
+def decay_start(warmup_iters: int, total_iters: int) -> int:
+    """The step at which `get_lr_wsd_schedule` begins to fall: the last fifth, after the warm-up."""
+    return max(warmup_iters, total_iters - total_iters // 5)

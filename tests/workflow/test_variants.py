@@ -1,6 +1,7 @@
 """Experiments through the workflow: shared stages are computed once, and the main run's results stay as they are."""
 
 import csv
+import json
 import re
 
 import pytest
@@ -170,3 +171,15 @@ def test_a_chain_of_experiments(new_checkout):
     assert again["train"] == 2  # tuned and third
     (results / "model.pt").touch()
     assert made.stale(target="results/experiments/third/model.pt")["train"] == 2
+
+
+def test_another_kept_model_is_used_without_training(finished):
+    kept, used = "keep_checkpoints: [50], keep_best: true", "results/checkpoints/step-50.pt"
+    finished.run(used, "--config", f"training={{{kept}}}")
+    finished.run("results/samples.txt", "results/evaluation.json", "--config", f"training={{{kept}}}")
+    chosen = ("--config", f"training={{{kept}, use_checkpoint: 50}}")
+    assert finished.stale(*chosen, target="results/samples.txt") == {"sample": 1}
+    finished.run("results/evaluation.json", *chosen)
+    assert json.loads((finished.folder / "results/evaluation.json").read_text())["iteration"] == 50
+    message = finished.run("-n", "results/samples.txt", "--config", "training={use_checkpoint: best}", status=1)
+    assert "training.use_checkpoint: `best` is not kept. Set training.keep_best." in message

@@ -19,6 +19,7 @@ from minlm.pipeline.rules import (
     finished_models,
     flags,
     kept_books,
+    kept_models,
     link_target,
     lock_folder,
     replaced_models,
@@ -82,6 +83,11 @@ wildcard_constraints:
 # Counting and tokenizing can run in shards. Names of files then contain the shard: data/tokens/train.2-of-4.npy.
 SHARDS = config["tokenizer"]["shards"]
 SHARD = r"\.\d+-of-\d+" if SHARDS > 1 else "()"
+
+# The models of a run, beside one another, and the one that is evaluated, sampled and exported.
+KEPT_MODELS = kept_models(TRAINING)
+MODELS = {"last": "model.pt", **KEPT_MODELS}
+USED_MODEL = MODELS[TRAINING["use_checkpoint"]]
 
 VOCAB = {"vocab": "data/{run_dir}tokenizer/vocab.json", "merges": "data/{run_dir}tokenizer/merges.txt"}
 TOKENIZER_FILES = {name: RUNS.output_of("tokenizer", path) for name, path in VOCAB.items()}

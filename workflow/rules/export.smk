@@ -3,7 +3,7 @@
 
 rule export:
     input:
-        model="<results>/model.pt",
+        model=f"<results>/{USED_MODEL}",
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
         evaluation="<results>/evaluation.json",
@@ -36,7 +36,7 @@ rule export:
 
 rule export_gguf:
     input:
-        model="<results>/model.pt",
+        model=f"<results>/{USED_MODEL}",
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
     output:

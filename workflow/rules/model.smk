@@ -36,10 +36,11 @@ rule train:
         train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
         valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
         bigram=RUNS.bigram_fit("<results>/{run_dir}bigram.pt"),
-        init=RUNS.first_model("<results>/{run_dir}model.pt"),
+        init=RUNS.first_model(f"<results>/{{run_dir}}{USED_MODEL}"),
     output:
         model="<results>/{run_dir}model.pt",
         metrics="<results>/{run_dir}metrics.csv",
+        kept=[f"<results>/{{run_dir}}{path}" for path in KEPT_MODELS.values()],
     log:
         "<logs>/{run_dir}train.log",
     benchmark:
@@ -73,7 +74,7 @@ rule train:
 rule evaluate:
     input:
         **TOKENIZER_FILES,
-        model="<results>/{run_dir}model.pt",
+        model=f"<results>/{{run_dir}}{USED_MODEL}",
         tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
         text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt"),
     output:
@@ -106,7 +107,7 @@ rule evaluate:
 use rule evaluate as evaluate_elsewhere with:
     input:
         **TOKENIZER_FILES,
-        model=RUNS.output_of("model", "<results>/{run_dir}model.pt"),
+        model=RUNS.output_of("model", f"<results>/{{run_dir}}{USED_MODEL}"),
         tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy", run="experiments/{text}/"),
         text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt", run="experiments/{text}/"),
     output:
@@ -125,7 +126,7 @@ use rule evaluate as evaluate_elsewhere with:
 rule sample:
     input:
         **TOKENIZER_FILES,
-        model=RUNS.output_of("model", "<results>/{run_dir}model.pt"),
+        model=RUNS.output_of("model", f"<results>/{{run_dir}}{USED_MODEL}"),
     output:
         report("<results>/{run_dir}samples.txt", caption="../report/samples.rst", category="Samples"),
     log:

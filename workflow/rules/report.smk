@@ -36,7 +36,7 @@ rule report_pages:
     input:
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
-        model="<results>/model.pt",
+        model=f"<results>/{USED_MODEL}",
         corpus="<results>/corpus.csv",
         metrics="<results>/metrics.csv",
         loss_curve="<results>/plots/loss_vs_iter.png",
@@ -72,7 +72,7 @@ rule report_pages:
 
 # A run that does not compute a stage itself has links to the files of the run that does.
 LINKED = {
-    "model": ["model.pt", "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
+    "model": [*MODELS.values(), "metrics.csv", "evaluation.json", *(f"plots/{name}.png" for name in PLOTS)],
     "samples": ["samples.txt"],
 }
 LINKS = {
