@@ -66,7 +66,7 @@ def encode_files(
             raise MinlmError(f"{outputs[output]} and {path} would both become {output}; rename one of them")
         outputs[output] = path
     num_bytes = options.share_of(total_bytes(inputs))
-    options = replace(options, backend=choose_backend_for_files(tokenizer.backend, num_bytes))
+    options = replace(options, backend=choose_backend_for_files(tokenizer.backend, num_bytes, tokenizer.pattern))
     return (_encode_file(tokenizer, path, output, dtype, options) for output, path in outputs.items())
 
 
@@ -74,7 +74,10 @@ def _encode_file(
     tokenizer: BPETokenizer, path: str | Path, output: Path, dtype: np.dtype, options: Options
 ) -> EncodedFile:
     started = time.perf_counter()
-    with TextFile(path, tokenizer.special_tokens, options) as text, atomic_write(output, "wb") as file:
+    with (
+        TextFile(path, tokenizer.special_tokens, options, tokenizer.pattern) as text,
+        atomic_write(output, "wb") as file,
+    ):
         num_bytes = text.end - text.start
         threads = options.threads_for(num_bytes, options.backend)
         encoders = [tokenizer.new_encoder(options.backend) for _ in range(threads)]

@@ -4,6 +4,8 @@ import glob
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from minlm.documents import SEPARATOR
+
 Config = dict[str, Any]
 
 LONGEST_PROMPTS = 500_000  # bytes of all prompts together: they are arguments of a program
@@ -15,8 +17,8 @@ def inconsistencies(config: Config) -> list[str]:
     """One line for each combination of values that cannot work, in a configuration whose single values are allowed."""
     training = training_problems(config["training"], config["model"]["context_length"])
     return [
-        *_model_problems(config), *(f"training.{problem}" for problem in training), *_corpus_problems(config),
-        *_sampling_problems(config),
+        *_model_problems(config), *_tokenizer_problems(config["tokenizer"]),
+        *(f"training.{problem}" for problem in training), *_corpus_problems(config), *_sampling_problems(config),
     ]  # fmt: skip
 
 
@@ -47,6 +49,21 @@ def _model_problems(config: Config) -> list[str]:
             f"vocab_size {tokenizer['vocab_size']:,}. Use null, which picks a type that fits."
         )
     return problems
+
+
+def _tokenizer_problems(tokenizer: Config) -> Iterator[str]:
+    vocab_size, special_tokens = tokenizer["vocab_size"], tokenizer["special_tokens"]
+    if SEPARATOR not in special_tokens or len(set(special_tokens)) < len(special_tokens):
+        yield f"tokenizer.special_tokens: {SEPARATOR}, which ends each document, must be among them, and none twice."
+    if vocab_size < (smallest := 256 + len(special_tokens)):
+        yield f"tokenizer.vocab_size: {vocab_size} is too small for 256 bytes and the special tokens. Give {smallest}."
+    if tokenizer["pattern"] not in ("gpt2", "gpt4", "marks"):
+        import regex
+
+        try:
+            regex.compile(tokenizer["pattern"])
+        except regex.error as error:
+            yield f"tokenizer.pattern: it is none of gpt2, gpt4, marks, and no regular expression: {error}."
 
 
 def training_problems(training: Mapping[str, Any], context_length: int) -> Iterator[str]:

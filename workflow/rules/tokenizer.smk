@@ -1,9 +1,11 @@
 # From text to tokens.
 
+WORDS = ("pattern", "special_tokens")  # what words are
+
 
 rule count_words:
     input:
-        "data/{run_dir}corpus/train.txt",
+        RUNS.output_of("corpus", "data/{run_dir}corpus/train.txt"),
     output:
         "data/{run_dir}tokenizer/word_counts{shard}.npz",
     log:
@@ -19,11 +21,12 @@ rule count_words:
         runtime=60,
     params:
         shard=lambda wildcards: shard_flag(wildcards.shard),
+        flags=RUNS.settings("tokenizer", *WORDS),
     message:
         "Counting the pre-tokens of the training text {params.shard}."
     shell:
-        "job python -m minlm.scripts.count_words --inputs {input:q} {params.shard} --threads {threads}"
-        " --output {output:q} --log_file {log:q}"
+        "job python -m minlm.scripts.count_words --inputs {input:q} {params.shard} {params.flags}"
+        " --threads {threads} --output {output:q} --log_file {log:q}"
 
 
 if SHARDS > 1:
@@ -42,15 +45,18 @@ if SHARDS > 1:
         resources:
             mem_mb=2000,
             runtime=60,
+        params:
+            flags=RUNS.settings("tokenizer", *WORDS),
         message:
             "Adding up the counts of the shards."
         shell:
-            "job python -m minlm.scripts.count_words --inputs {input:q} --output {output:q} --log_file {log:q}"
+            "job python -m minlm.scripts.count_words --inputs {input:q} {params.flags}"
+            " --output {output:q} --log_file {log:q}"
 
 
 rule train_tokenizer:
     input:
-        RUNS.output_of("corpus", "data/{run_dir}tokenizer/word_counts.npz"),
+        RUNS.output_of("words", "data/{run_dir}tokenizer/word_counts.npz"),
     output:
         **VOCAB,
     log:
@@ -62,7 +68,7 @@ rule train_tokenizer:
         mem_mb=2000,
         runtime=60,
     params:
-        flags=RUNS.settings("tokenizer", "vocab_size"),
+        flags=RUNS.settings("tokenizer", "vocab_size", *WORDS),
     message:
         "Training a tokenizer ({params.flags})."
     shell:
