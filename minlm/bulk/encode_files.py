@@ -55,7 +55,7 @@ def encode_files(
         MinlmError: an input is missing, empty or not UTF-8; two inputs have the same name; the dtype is too small;
             the output cannot be written. Invalid UTF-8 is found while encoding, all else before anything is written.
     """
-    dtype = _choose_dtype(tokenizer, output_dtype)
+    dtype = choose_dtype(tokenizer, output_dtype)
     if SEPARATOR not in tokenizer.special_tokens:
         raise MinlmError(f"{SEPARATOR} ends every document, so it must be one of the special tokens")
     part = ".{}-of-{}".format(*options.shard) if options.shard else ""
@@ -117,7 +117,8 @@ def _write_header(file: IO[bytes], dtype: np.dtype, length: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _choose_dtype(tokenizer: BPETokenizer, name: str | None) -> np.dtype:
+def choose_dtype(tokenizer: BPETokenizer, name: str | None) -> np.dtype:
+    """The dtype of this name, or the smallest that fits; raises `MinlmError` if the vocabulary does not fit."""
     largest = max(tokenizer.vocab)
     if name is None:
         return np.dtype("uint16" if largest <= np.iinfo(np.uint16).max else "uint32")

@@ -10,6 +10,7 @@ Config = dict[str, Any]
 
 LONGEST_PROMPTS = 500_000  # bytes of all prompts together: they are arguments of a program
 MOST_PARAMETERS = 10**11
+CHAT_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # of the template in minlm/tokenization/chat.py
 LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
 
 
@@ -96,13 +97,23 @@ def _corpus_problems(config: Config) -> list[str]:
         problems.append(
             f"ancients.min_words: {ancients['min_words']} is above max_words {ancients['max_words']}. Swap them."
         )
-    if corpus["source"] == "files":
-        if not corpus["files"]["train"]:
-            problems.append("corpus.files.train: source is `files`, but no files are named. List files or globs.")
+    if (source := corpus["source"]) in ("files", "chat"):
+        if not corpus[source]["train"]:
+            problems.append(
+                f"corpus.{source}.train: source is `{source}`, but no files are named. List files or globs."
+            )
         for split in ("train", "valid"):
-            for pattern in corpus["files"][split]:
+            for pattern in corpus[source][split]:
                 if not glob.glob(pattern, recursive=True):
-                    problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
+                    problems.append(f"corpus.{source}.{split}: no file matches {pattern!r}. Check the path.")
+    if source == "chat":
+        if missing := [token for token in CHAT_TOKENS if token not in config["tokenizer"]["special_tokens"]]:
+            problems.append(f"tokenizer.special_tokens: conversations need {' '.join(missing)}, too. Add them.")
+        if ancients["share"] > 0 or corpus["target_total_words"] is not None or config["tokenizer"]["shards"] > 1:
+            problems.append(
+                "corpus.source: conversations cannot be mixed or divided. Remove ancients.share, "
+                "corpus.target_total_words and tokenizer.shards."
+            )
     return problems
 
 

@@ -148,6 +148,14 @@ class BPETokenizer:
                 self._encoder, self._encoder_backend = self.new_encoder(backend), backend
         return self._encoder.encode(content).tolist()
 
+    def encode_ordinary(self, text: str) -> list[int]:
+        """The ids of a text in which what looks like a special token is ordinary text; raises as `encode` does."""
+        return self._without_special_tokens.encode(text)
+
+    @cached_property
+    def _without_special_tokens(self) -> "BPETokenizer":
+        return BPETokenizer(self.vocab, self.merges, None, self.backend, self.pattern)
+
     def new_encoder(self, backend: str) -> Any:
         """An `Encoder` of the backend "numba" or "python". Each thread needs one of its own."""
         return load_backend(backend).Encoder(self._ids, self.merges, self.special_tokens, self.pattern)

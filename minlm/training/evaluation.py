@@ -17,6 +17,7 @@ from minlm.errors import MinlmError
 from minlm.progress import Progress
 from minlm.reading import parse_json, quote, reading
 from minlm.tokenization import BPETokenizer
+from minlm.training.conversations import Conversations
 from minlm.training.device import autocast
 from minlm.training.processes import Processes
 from minlm.transformer.data import Tokens, evaluation_batches
@@ -37,15 +38,18 @@ def validation_loss(
 ) -> float:
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
-    Every token but the first counts once. `dtype` is the precision of matrix products, see `device.autocast`; the mean
-    is computed in float64 on the CPU. Several processes share the windows.
+    Every token but the first counts once, or every target of `Conversations`. `dtype` is the precision of matrix
+    products, see `device.autocast`; the mean is computed in float64 on the CPU. Several processes share the windows.
     """
     processes = processes or Processes()
     losses, counts = [], []  # of each batch; read at the end, so that only the end waits for the device
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
-        batches = evaluation_batches(dataset, batch_size, context_length, device)
+        if isinstance(dataset, Conversations):
+            batches = dataset.evaluation_batches(batch_size, device)
+        else:
+            batches = evaluation_batches(dataset, batch_size, context_length, device)
         for inputs, targets in itertools.islice(batches, processes.rank, None, processes.count):
             losses.append(model.loss(inputs, targets))
             counts.append(targets.numel())

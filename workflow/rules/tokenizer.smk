@@ -104,3 +104,36 @@ rule tokenize:
         "job python -m minlm.scripts.tokenize --inputs {input.text:q} --vocab_path {input.vocab:q}"
         " --merges_path {input.merges:q} {params.shard} {params.flags} --threads {threads}"
         ' --output_dir "$(dirname {output:q})" --log_file {log:q}'
+
+
+CHATS = [run for run in RUNS if RUNS.is_chat(run)]
+
+if CHATS:
+
+    ruleorder: tokenize_chat > tokenize
+
+    rule tokenize_chat:
+        input:
+            **TOKENIZER_FILES,
+            chat="data/chat/{split}.jsonl",
+        output:
+            tokens="data/{run_dir}tokens/{split}.npy",
+            mask="data/{run_dir}tokens/{split}.mask.npy",
+        log:
+            "logs/{run_dir}tokenize_chat_{split}.log",
+        wildcard_constraints:
+            run_dir=any_of(CHATS),
+            split="train|valid",
+        conda:
+            "../../envs/minlm.yaml"
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        params:
+            flags=RUNS.settings("tokenizer", "output_dtype"),
+        message:
+            "Turning the {wildcards.split} conversations into tokens."
+        shell:
+            "job python -m minlm.scripts.tokenize_chat --input {input.chat:q} --vocab_path {input.vocab:q}"
+            " --merges_path {input.merges:q} {params.flags}"
+            ' --output_dir "$(dirname {output.tokens:q})" --log_file {log:q}'
