@@ -23,7 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: argparse.Namespace) -> str:
     from minlm.corpus.chat import collect_chat
 
-    counts = collect_chat(**{name: value for name, value in vars(arguments).items() if name != "log_file"})
+    counts = collect_chat(
+        arguments.train, arguments.valid, arguments.output_folder, arguments.valid_fraction, arguments.seed
+    )
     return f"wrote {arguments.output_folder}: {counts['train']:,} conversations, {counts['valid']:,} for validation,"
 
 

@@ -52,21 +52,21 @@ def post(server, **values):
 def test_a_turn_over_http(chat_server):
     answer = post(chat_server, messages=[USER], max_tokens=12, seed=3, temperature=1.0)
     events = [json.loads(line) for line in answer.text.splitlines()]
-    reply = stream_reply(chat_server.model, chat_server.tokenizer, [USER], Setting(1.0, 0.95), 12, 3)
+    reply = stream_reply(chat_server.shared.model, chat_server.tokenizer, [USER], Setting(1.0, 0.95), 12, 3)
     assert [event["text"] for event in events[1:-1]] == [text.text for text in reply]
     assert events[0]["prompt_tokens"] == len(encode_prompt(chat_server.tokenizer, [USER]))
     assert 'id="chat"' in requests.get(chat_server.url, timeout=20).text
 
 
 def test_a_turn_ends_at_its_token(chat_server):
-    end = chat_server.tokenizer.encode("<|end|>")[0]
+    model, end = chat_server.shared.model, chat_server.tokenizer.encode("<|end|>")[0]
     with torch.no_grad():  # the most probable token is the end of the turn
-        chat_server.model.lm_head.weight[end] = 100 * chat_server.model.lm_head.weight[:260].abs().max()
-        last = chat_server.model.hidden_states(torch.tensor([encode_prompt(chat_server.tokenizer, [USER])[-16:]]))[
-            0, -1
-        ]
-        chat_server.model.lm_head.weight[end] *= last.sign()
-    assert list(stream_reply(chat_server.model, chat_server.tokenizer, [USER], Setting(0.0, None), 12, 3)) == []
+        ids = torch.tensor([encode_prompt(chat_server.tokenizer, [USER])[-16:]])
+        model.lm_head.weight[end] = 100 * model.hidden_states(ids)[0, -1]
+    assert list(stream_reply(model, chat_server.tokenizer, [USER], Setting(0.0, None), 12, 3)) == []
+    events = post(chat_server, messages=[USER], temperature=0).text.splitlines()
+    assert [json.loads(event)["type"] for event in events] == ["start", "end"]
+    assert json.loads(events[-1])["ended"]
 
 
 @pytest.mark.parametrize(
