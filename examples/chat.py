@@ -15,12 +15,12 @@ import torch
 from minlm.corpus.bible import sample_chapters
 from minlm.generation.batched import Request, generate_batch
 from minlm.generation.load import load_with_tokenizer
-from minlm.tokenization.chat import END_OF_TURN, encode_prompt, has_chat_tokens
+from minlm.tokenization.chat import END_OF_TURN, encode_prompt
 
 WORDINGS = ("What comes after '{}'?", "'{}' What is next?", "Which verse follows '{}'?", "Go on after '{}'")
 NUM_VERSES, LONGEST = 120, 60  # characters
 CONFIG = "workflow/presets/chat.yaml"
-RESULTS, DATA = Path("results/chat"), Path("data")
+RESULTS = Path("results/chat")
 
 
 def write_conversations(folder: Path) -> None:
@@ -45,8 +45,6 @@ def count_right(model_path: Path, tokenizer_folder: Path, questions: Path) -> st
     files = tokenizer_folder / "vocab.json", tokenizer_folder / "merges.txt"
     model, tokenizer, _ = load_with_tokenizer(model_path, *files)
     chats = [json.loads(line)["messages"] for line in questions.read_text().splitlines()]
-    if not has_chat_tokens(tokenizer):
-        return f"0 of {len(chats)}"
     requests = [Request(encode_prompt(tokenizer, chat[:1]), temperature=0) for chat in chats]
     end = tokenizer.encode(END_OF_TURN)[0]
     right = 0
@@ -71,12 +69,11 @@ def main() -> None:
         ["snakemake", "--cores", arguments.cores, "--configfile", CONFIG, "--", str(before), str(after)], check=True
     )
     torch.set_num_threads(2)
-    own = DATA / "experiments/chat/tokenizer"
-    for name, model, folder in (("before", before, DATA / "tokenizer"), ("after", after, own)):
-        folder = folder if folder.is_dir() else DATA / "tokenizer"
+    for name, model in (("before", before), ("after", after)):
         for split in ("train", "valid"):
             kind = "questions that it has seen" if split == "train" else "held-out questions"
-            print(f"{name}: {count_right(model, folder, Path(f'chats/{split}.jsonl'))} {kind} right")
+            right = count_right(model, Path("data/tokenizer"), Path(f"chats/{split}.jsonl"))
+            print(f"{name}: {right} {kind} right")
 
 
 if __name__ == "__main__":
