@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"python", "yaml", "sh", "console", "text"}  # "text" is no code: diagrams, output
 NOT_RUN = {"README.md": 4, "CONTRIBUTING.md": 1, "changing.md": 10, "clusters.md": 2, "coming-from-nlm-run.md": 2}
-NOT_RUN |= {"index.md": 2, "model.md": 1, "serve.md": 3, "elsewhere.md": 9}
+NOT_RUN |= {"index.md": 2, "model.md": 1, "serve.md": 3, "elsewhere.md": 9, "chat.md": 3}
 BLOCK = re.compile(
     r"^(?:[ ]*<!--[ ](?P<how>not[ ]run|dry[ ]run):[ ](?P<reason>[^\n]+?)[ ]-->\n\s*)?"
     r"^(?P<indent>[ ]*)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$",
@@ -171,6 +171,9 @@ def check(words: list[str]) -> None:
     program, *rest = words
     if program in PROJECT["project"]["scripts"]:
         check_module(PROJECT["project"]["scripts"][program].removesuffix(":main"), rest)
+    elif program == "python" and rest[0].endswith(".py"):
+        source = (ROOT / rest[0]).read_text(encoding="utf-8")
+        assert all(f'"{flag}"' in source for flag in rest[1:])
     elif program in ("python", "torchrun"):
         module = rest.index("-m")
         check_module(rest[module + 1], rest[module + 2 :])

@@ -11,7 +11,9 @@ LONGEST_CHARACTER = 4  # bytes
 
 # Runs of characters of one kind. A cut can come after a run in group 1, as in `minlm.tokenization.segments`. Matching
 # whole runs takes a fortieth of the time in words of megabytes.
-_find_runs = regex.compile(r"(\p{L}++|\p{N}++|[^\s\p{L}\p{N}]++(?=\s))|\s++|[^\s\p{L}\p{N}]++").finditer
+_find_runs = regex.compile(
+    r"(\p{L}++(?!\p{M})|\p{N}++|[^\s\p{L}\p{N}]++(?=[^\S\r\n]))|\p{L}++|\s++|[^\s\p{L}\p{N}]++"
+).finditer
 
 
 def next_cut(read: Read, position: int, end: int, special_tokens: Sequence[bytes]) -> int:
@@ -65,16 +67,21 @@ def shard_range(
     """
 
     def boundary(part: int) -> int:
-        offset = max(size * part // shard[1] - len(separator), 0)
-        while part > 0 and offset < size:
-            block = read(offset, 1 << 20)
-            found = block.find(separator)
-            if found >= 0:
-                offset += found + len(separator)
-                if not is_in_special(read, offset, special_tokens):
-                    return offset
-            else:
-                offset += max(len(block) - len(separator) + 1, 1)
-        return 0 if part == 0 else size
+        return cut_after(separator, read, size * part // shard[1], size, special_tokens) if part > 0 else 0
 
     return boundary(shard[0] - 1), boundary(shard[0])
+
+
+def cut_after(separator: bytes, read: Read, position: int, end: int, special_tokens: Sequence[bytes]) -> int:
+    """Where the first separator ends that ends at byte `position` or later, or `end`; see `next_cut`."""
+    offset = max(position - len(separator), 0)
+    while offset < end:
+        block = read(offset, 1 << 20)
+        found = block.find(separator)
+        if found >= 0:
+            offset += found + len(separator)
+            if not is_in_special(read, offset, special_tokens):
+                return min(offset, end)
+        else:
+            offset += max(len(block) - len(separator) + 1, 1)
+    return end

@@ -56,7 +56,7 @@ def encode_files(
         MinlmError: an input is missing, empty or not UTF-8; two inputs have the same name; the dtype is too small;
             the output cannot be written. Invalid UTF-8 is found while encoding, all else before anything is written.
     """
-    dtype = _choose_dtype(tokenizer, output_dtype)
+    dtype = choose_dtype(tokenizer, output_dtype)
     if SEPARATOR not in tokenizer.special_tokens:
         raise MinlmError(f"{SEPARATOR} ends every document, so it must be one of the special tokens")
     part = ".{}-of-{}".format(*options.shard) if options.shard else ""
@@ -67,7 +67,7 @@ def encode_files(
             raise MinlmError(f"{outputs[output]} and {path} would both become {output}; rename one of them")
         outputs[output] = path
     num_bytes = options.share_of(total_bytes(inputs))
-    options = replace(options, backend=choose_backend_for_files(tokenizer.backend, num_bytes))
+    options = replace(options, backend=choose_backend_for_files(tokenizer.backend, num_bytes, tokenizer.pattern))
     return (_encode_file(tokenizer, path, output, dtype, options) for output, path in outputs.items())
 
 
@@ -75,7 +75,10 @@ def _encode_file(
     tokenizer: BPETokenizer, path: str | Path, output: Path, dtype: np.dtype, options: Options
 ) -> EncodedFile:
     started = time.perf_counter()
-    with TextFile(path, tokenizer.special_tokens, options) as text, atomic_write(output, "wb") as file:
+    with (
+        TextFile(path, tokenizer.special_tokens, options, tokenizer.pattern) as text,
+        atomic_write(output, "wb") as file,
+    ):
         num_bytes = text.end - text.start
         threads = options.threads_for(num_bytes, options.backend)
         encoders = [tokenizer.new_encoder(options.backend) for _ in range(threads)]
@@ -117,7 +120,8 @@ def _write_header(file: IO[bytes], dtype: np.dtype, length: int) -> None:
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def _choose_dtype(tokenizer: BPETokenizer, name: str | None) -> np.dtype:
+def choose_dtype(tokenizer: BPETokenizer, name: str | None) -> np.dtype:
+    """The dtype of this name, or the smallest that fits; raises `MinlmError` if the vocabulary does not fit."""
     largest = max(tokenizer.vocab)
     if name is None:
         return np.dtype("uint16" if largest <= np.iinfo(np.uint16).max else "uint32")

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from minlm.bulk.cuts import next_cut, shard_range
+from minlm.bulk.cuts import cut_after, next_cut, shard_range
 from minlm.bulk.options import Options
 from minlm.bulk.threads import map_in_order
 from minlm.documents import SEPARATOR
 from minlm.encodings import START_BYTES, how_to_convert
 from minlm.errors import MinlmError
+from minlm.tokenization.patterns import PATTERNS
 
 Tool = TypeVar("Tool")
 Result = TypeVar("Result")
@@ -29,10 +30,10 @@ class TextFile:
         MinlmError: the options ask for a shard, but `<|endoftext|>` is not a special token.
     """
 
-    def __init__(self, path: str | Path, special_tokens: Sequence[str], options: Options):
+    def __init__(self, path: str | Path, special_tokens: Sequence[str], options: Options, pattern: str = "gpt2"):
         if options.shard is not None and SEPARATOR not in special_tokens:
             raise MinlmError(f"shards start after {SEPARATOR}, so it must be one of the special tokens")
-        self.path, self._options = path, options
+        self.path, self._options, self._has_name = path, options, pattern in PATTERNS
         self._special_tokens = [token.encode() for token in special_tokens]
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by __exit__)
         self._descriptor = self._file.fileno()
@@ -67,7 +68,10 @@ class TextFile:
         start = self.start
         while start < self.end:
             position = min(start + self._options.part_bytes, self.end)
-            cut = next_cut(self.read, position, self.end, self._special_tokens)
+            if self._has_name:
+                cut = next_cut(self.read, position, self.end, self._special_tokens)
+            else:  # any other cut could change a word
+                cut = cut_after(SEPARATOR.encode(), self.read, position, self.end, self._special_tokens)
             yield start, cut
             start = cut
 

@@ -32,6 +32,7 @@ def train_tokenizer(
     vocab_size: int = 10_000,
     special_tokens: Sequence[str] = ("<|endoftext|>",),
     options: Options = DEFAULT,
+    pattern: str = "gpt2",
 ) -> TrainedFiles:
     """Train on a text, or on an `.npz` of word counts, and write `{prefix}vocab.json` and `{prefix}merges.txt`.
 
@@ -46,12 +47,12 @@ def train_tokenizer(
     vocab_path, merges_path = (Path(output_dir) / f"{prefix}{name}" for name in ("vocab.json", "merges.txt"))
     seconds: dict[str, float] = {}
     with atomic_write(vocab_path) as vocab_file, atomic_write(merges_path) as merges_file:
-        counts = count_words([input_file], special_tokens, options, seconds)
+        counts = count_words([input_file], special_tokens, options, seconds, pattern)
         counted = time.perf_counter()
         learn = load_backend(choose_backend_for_words(options.backend, counts)).learn_merges
         vocab, merges = train_bpe(counts, vocab_size, special_tokens, learn)
         merged = time.perf_counter()
         write_vocab(vocab_file, vocab)
-        write_merges(merges_file, merges)
+        write_merges(merges_file, merges, vocab, special_tokens, pattern)
     seconds |= {"merging": merged - counted, "writing": time.perf_counter() - merged}
     return TrainedFiles(vocab_path, merges_path, len(vocab), len(merges), seconds)

@@ -8,7 +8,7 @@ import random
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import zstandard
 
@@ -18,6 +18,7 @@ from minlm.errors import MinlmError
 from minlm.progress import Progress
 from minlm.reading import UNREADABLE
 
+T = TypeVar("T")
 MOST_PROBLEMS = 20  # in one error
 
 
@@ -60,14 +61,14 @@ def collect_files(
     with atomic_write(output_train) as out_train, atomic_write(output_valid) as out_valid:
         problems: list[str] = []
         texts = _read_files(train_files, documents, text_field, problems)
-        for text, held_out in _hold_out(texts, 0.0 if valid_files else valid_fraction, seed):
+        for text, held_out in hold_out(texts, 0.0 if valid_files else valid_fraction, seed):
             write_document(out_valid if held_out else out_train, text)
             counts["valid" if held_out else "train"] += 1
         for text in _read_files(valid_files, documents, text_field, problems):
             write_document(out_valid, text)
             counts["valid"] += 1
         if problems:
-            raise MinlmError(_listed(problems))
+            raise MinlmError(listed(problems))
         if counts["train"] == 0 or counts["valid"] == 0:
             raise MinlmError(
                 f"{train_files[0]} is a single document, so none can be held out for validation: name files for "
@@ -92,19 +93,20 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     return list(found)
 
 
-def _listed(problems: list[str]) -> str:
+def listed(problems: list[str], what: str = "files") -> str:
+    """The first problems, or the only one, as an error's text."""
     if len(problems) == 1:
         return problems[0]
     more = [f"… and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
-    return "\n  ".join([f"{len(problems)} files cannot be used:", *problems[:MOST_PROBLEMS], *more])
+    return "\n  ".join([f"{len(problems)} {what} cannot be used:", *problems[:MOST_PROBLEMS], *more])
 
 
-def _hold_out(texts: Iterator[str], fraction: float, seed: int) -> Iterator[tuple[str, bool]]:
+def hold_out(texts: Iterator[T], fraction: float, seed: int) -> Iterator[tuple[T, bool]]:
     """Yield each text with whether it is held out: every (1 / fraction)-th, or the last one if there would be none."""
     phase = random.Random(seed).random()
     held_out = 0
-    for count, (text, following) in enumerate(itertools.pairwise(itertools.chain(texts, [None])), start=1):
-        assert text is not None
+    pairs: Iterator[Any] = itertools.pairwise(itertools.chain(texts, [None]))
+    for count, (text, following) in enumerate(pairs, start=1):
         must_hold_out = following is None and fraction > 0 and held_out == 0
         is_held_out = int(count * fraction + phase) > held_out or must_hold_out
         held_out += is_held_out
@@ -131,9 +133,14 @@ def _read_files(paths: Sequence[Path], documents: str, text_field: str, problems
             progress.update(path.stat().st_size)
 
 
-def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
+def open_compressed(path: Path) -> Any:
+    """Open a file, plain or compressed as its name says, for reading bytes."""
     opener: Any = {".gz": gzip.open, ".zst": zstandard.open}.get(path.suffix, open)
-    with opener(path, "rb") as file:
+    return opener(path, "rb")
+
+
+def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
+    with open_compressed(path) as file:
         if ".jsonl" in path.suffixes[-2:]:
             yield from _jsonl_texts(iter_lines(file, path), path, text_field)
         elif documents == "blank_line":

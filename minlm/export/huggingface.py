@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -11,6 +12,7 @@ from minlm.export.llama import llama_config, llama_weights
 from minlm.export.tokenizer_json import tokenizer_json
 from minlm.generation.samples_file import end_of_text
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.chat import END_OF_TURN, TEMPLATE, has_chat_tokens
 from minlm.transformer.model import TransformerLM
 
 FILES = (
@@ -29,7 +31,10 @@ def export(folder: str | Path, model: TransformerLM, tokenizer: BPETokenizer, ca
         MinlmError: Llama cannot express the model, or the folder cannot be written.
     """
     end = end_of_text(tokenizer)
-    ids = {"bos_token_id": end, "eos_token_id": end}
+    ids: dict[str, Any] = {"bos_token_id": end, "eos_token_id": end}
+    of_chat = {}
+    if has_chat_tokens(tokenizer):
+        of_chat, ids["eos_token_id"] = {"chat_template": TEMPLATE}, [end, *tokenizer.encode(END_OF_TURN)]
     foreign = sorted(set(range(model.config["vocab_size"])) - set(tokenizer.vocab))
     longest = max(1, model.config["context_length"] // 2)  # leaves room for a prompt
     config = {
@@ -52,6 +57,7 @@ def export(folder: str | Path, model: TransformerLM, tokenizer: BPETokenizer, ca
         "model_max_length": model.config["context_length"],
         "model_input_names": ["input_ids", "attention_mask"],  # version 4 adds token_type_ids, which Llama refuses
         "padding_side": "left",  # a text continues at its right end
+        **of_chat,
     }
     contents = {
         "config.json": config,

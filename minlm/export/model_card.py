@@ -16,6 +16,10 @@ SOURCES = {
         "TinyStories is under the Community Data License Agreement, CDLA-Sharing-1.0.",
     ),
     "files": ("the text files of whoever trained it", "Ask whoever trained it about the license of these files."),
+    "chat": (
+        "the conversations of whoever trained it",
+        "Ask whoever trained it about the license of these conversations.",
+    ),
 }
 NO_LICENSE = "The license of the text is not stated."
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from minlm.atomic import atomic_write
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.patterns import PATTERNS
 from minlm.tokenization.vocabulary_files import spell
 
 
@@ -23,6 +24,11 @@ def tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
     """The contents of tokenizer.json: special tokens as they are, all others in GPT-2's spelling."""
     special_ids = {tokenizer.encode(token)[0]: token for token in tokenizer.special_tokens}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    pretokenizer: dict[str, Any] = byte_level  # uses GPT-2's pattern
+    if tokenizer.pattern != "gpt2":
+        regex = {"Regex": PATTERNS.get(tokenizer.pattern, tokenizer.pattern)}
+        split = {"type": "Split", "pattern": regex, "behavior": "Isolated", "invert": False}
+        pretokenizer = {"type": "Sequence", "pretokenizers": [split, {**byte_level, "use_regex": False}]}
     return {
         "version": "1.0",
         "truncation": None,
@@ -35,7 +41,7 @@ def tokenizer_json(tokenizer: BPETokenizer) -> dict[str, Any]:
             for index in sorted(special_ids)
         ],
         "normalizer": None,
-        "pre_tokenizer": byte_level,  # uses GPT-2's pattern, as we do
+        "pre_tokenizer": pretokenizer,
         "post_processor": None,
         "decoder": byte_level,
         "model": {

@@ -1,13 +1,15 @@
 """Text as it is generated: the tokens of `batched.stream`, decoded."""
 
 import codecs
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from minlm.generation.batched import StreamedToken, stream
+from minlm.generation.batched import Request, StreamedToken, stream
 from minlm.generation.samples_file import Setting, end_of_text, make_request
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.chat import END_OF_TURN, Message, encode_prompt
 from minlm.transformer.model import TransformerLM
 
 
@@ -45,6 +47,30 @@ def stream_text(
     vocab_size = max(tokenizer.vocab) + 1
     tokens = stream(model, request, max_new_tokens, end_of_text(tokenizer), vocab_size, num_alternatives)
     return decode_stream(tokens, tokenizer)
+
+
+def stream_reply(
+    model: TransformerLM,
+    tokenizer: BPETokenizer,
+    messages: Sequence[Message],
+    setting: Setting,
+    max_new_tokens: int,
+    seed: int,
+) -> Iterator[StreamedText]:
+    """`stream_text` for the assistant's next turn of a conversation; it ends with the turn.
+
+    Raises:
+        MinlmError: as `stream_text`, or the tokenizer lacks a token of the template.
+    """
+    request = Request(encode_prompt(tokenizer, messages), setting.temperature, setting.top_p, seed, setting.top_k)
+    tokens = stream(model, request, max_new_tokens, end_of_text(tokenizer), max(tokenizer.vocab) + 1)
+    return decode_stream(until_end_of_turn(tokens, tokenizer), tokenizer)
+
+
+def until_end_of_turn(tokens: Iterable[StreamedToken], tokenizer: BPETokenizer) -> Iterator[StreamedToken]:
+    """The tokens before the end of the assistant's turn."""
+    end = tokenizer.encode(END_OF_TURN)[0]
+    return itertools.takewhile(lambda token: token.token != end, tokens)
 
 
 def decode_stream(tokens: Iterable[StreamedToken], tokenizer: BPETokenizer) -> Iterator[StreamedText]:

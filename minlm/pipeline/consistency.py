@@ -4,10 +4,13 @@ import glob
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from minlm.documents import SEPARATOR
+
 Config = dict[str, Any]
 
 LONGEST_PROMPTS = 500_000  # bytes of all prompts together: they are arguments of a program
 MOST_PARAMETERS = 10**11
+CHAT_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")  # of the template in minlm/tokenization/chat.py
 LARGEST_ID = {"uint16": 2**16, "uint32": 2**32, "int32": 2**31, "int64": 2**63}
 
 
@@ -15,9 +18,8 @@ def inconsistencies(config: Config) -> list[str]:
     """One line for each combination of values that cannot work, in a configuration whose single values are allowed."""
     training = training_problems(config["training"], config["model"]["context_length"])
     return [
-        *_checkpoint_problems(config["training"]),
-        *_model_problems(config), *(f"training.{problem}" for problem in training), *_corpus_problems(config),
-        *_sampling_problems(config),
+        *_checkpoint_problems(config["training"]), *_model_problems(config), *_tokenizer_problems(config["tokenizer"]),
+        *(f"training.{problem}" for problem in training), *_corpus_problems(config), *_sampling_problems(config),
     ]  # fmt: skip
 
 
@@ -48,6 +50,21 @@ def _model_problems(config: Config) -> list[str]:
             f"vocab_size {tokenizer['vocab_size']:,}. Use null, which picks a type that fits."
         )
     return problems
+
+
+def _tokenizer_problems(tokenizer: Config) -> Iterator[str]:
+    vocab_size, special_tokens = tokenizer["vocab_size"], tokenizer["special_tokens"]
+    if SEPARATOR not in special_tokens or len(set(special_tokens)) < len(special_tokens):
+        yield f"tokenizer.special_tokens: {SEPARATOR}, which ends each document, must be among them, and none twice."
+    if vocab_size < (smallest := 256 + len(special_tokens)):
+        yield f"tokenizer.vocab_size: {vocab_size} is too small for 256 bytes and the special tokens. Give {smallest}."
+    if tokenizer["pattern"] not in ("gpt2", "gpt4", "marks"):
+        import regex
+
+        try:
+            regex.compile(tokenizer["pattern"])
+        except regex.error as error:
+            yield f"tokenizer.pattern: it is none of gpt2, gpt4, marks, and no regular expression: {error}."
 
 
 def training_problems(training: Mapping[str, Any], context_length: int) -> Iterator[str]:
@@ -91,13 +108,23 @@ def _corpus_problems(config: Config) -> list[str]:
         problems.append(
             f"ancients.min_words: {ancients['min_words']} is above max_words {ancients['max_words']}. Swap them."
         )
-    if corpus["source"] == "files":
-        if not corpus["files"]["train"]:
-            problems.append("corpus.files.train: source is `files`, but no files are named. List files or globs.")
+    if (source := corpus["source"]) in ("files", "chat"):
+        if not corpus[source]["train"]:
+            problems.append(
+                f"corpus.{source}.train: source is `{source}`, but no files are named. List files or globs."
+            )
         for split in ("train", "valid"):
-            for pattern in corpus["files"][split]:
+            for pattern in corpus[source][split]:
                 if not glob.glob(pattern, recursive=True):
-                    problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
+                    problems.append(f"corpus.{source}.{split}: no file matches {pattern!r}. Check the path.")
+    if source == "chat":
+        if missing := [token for token in CHAT_TOKENS if token not in config["tokenizer"]["special_tokens"]]:
+            problems.append(f"tokenizer.special_tokens: conversations need {' '.join(missing)}, too. Add them.")
+        if ancients["share"] > 0 or corpus["target_total_words"] is not None or config["tokenizer"]["shards"] > 1:
+            problems.append(
+                "corpus.source: conversations cannot be mixed or divided. Remove ancients.share, "
+                "corpus.target_total_words and tokenizer.shards."
+            )
     return problems
 
 

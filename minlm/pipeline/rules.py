@@ -305,6 +305,19 @@ class Runs(dict[str, Config]):
 
         return of_run
 
+    def is_chat(self, run: str) -> bool:
+        """Whether a run trains on conversations."""
+        return bool(self[run]["corpus"]["source"] == "chat")
+
+    def masks(self, *paths: str, run: str = "{run_dir}") -> Callable[[Any], list[str]]:
+        """Return an input: the masks of the tokens of a run that trains on conversations, none for the others."""
+
+        def of_run(wildcards: Any) -> list[str]:
+            chat = self.is_chat(run.format(**dict(wildcards.items())))
+            return self.output_of("tokens", *paths, run=run)(wildcards) if chat else []
+
+        return of_run
+
     def computing(self, stage: str) -> str:
         """Return a constraint of {run_dir}: the runs that compute this stage themselves."""
         return any_of(set(self.computed_by[stage].values()))

@@ -15,6 +15,7 @@ from minlm.pipeline.settings import rerun_nothing
 # source texts (downloads, books, the user's own files).
 STAGES = {
     "corpus": ("corpus.source", "corpus.target_total_words", "ancients.share"),
+    "words": ("tokenizer.pattern", "tokenizer.special_tokens"),
     "tokenizer": ("tokenizer.vocab_size",),
     "tokens": ("tokenizer.output_dtype",),
     "bigram": ("model.d_model",),
@@ -22,8 +23,8 @@ STAGES = {
     "samples": ("sampling",),
 }
 AFTER = {
-    "corpus": (), "tokenizer": ("corpus",), "tokens": ("corpus", "tokenizer"), "bigram": ("tokens",),
-    "model": ("tokens",), "samples": ("model",),
+    "corpus": (), "words": ("corpus",), "tokenizer": ("words",), "tokens": ("corpus", "tokenizer"),
+    "bigram": ("tokens",), "model": ("tokens",), "samples": ("model",),
 }  # fmt: skip
 
 

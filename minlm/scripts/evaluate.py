@@ -4,6 +4,7 @@ processes, started as those of nlm-train, share the tokens."""
 import argparse
 import time
 
+from minlm.documents import SEPARATOR
 from minlm.progress import log
 from minlm.scripts import cli
 from minlm.scripts.model_options import add_model_options, load_model
@@ -17,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_model_options(parser)
     parser.add_argument("--tokens", required=True, metavar="FILE", help="Validation text as tokens (.npy)")
+    parser.add_argument("--mask", nargs="?", metavar="FILE", help="Conversations: the mask of the tokens (.npy)")
     parser.add_argument("--text", required=True, metavar="FILE", help="Validation text, for the compressors")
     parser.add_argument("--batch_size", type=int, default=32, metavar="N", help="Windows evaluated at once")
     cli.add_device(parser)
@@ -27,13 +29,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> None:
+    from minlm.training.conversations import open_conversations
     from minlm.training.evaluation import evaluate, write_evaluation
     from minlm.training.processes import joined_processes
     from minlm.training.tokens import open_tokens
+    from minlm.transformer.data import Tokens
 
     with joined_processes(arguments.device) as (processes, device):
         model, tokenizer, info = load_model(arguments, device)
-        tokens = open_tokens(arguments.tokens, model.config["vocab_size"], context_length=1)
+        tokens: Tokens = open_tokens(arguments.tokens, model.config["vocab_size"], context_length=1)
+        if arguments.mask:
+            end = tokenizer.encode(SEPARATOR)[0]
+            tokens = open_conversations(tokens, arguments.mask, model.config["context_length"], end)
         start = time.perf_counter()
         result = evaluate(
             model, tokens, tokenizer, arguments.text,

@@ -2,12 +2,20 @@
 shape comes from its checkpoint."""
 
 import argparse
+import itertools
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from minlm.progress import log
 from minlm.scripts import cli
 from minlm.scripts.model_options import add_model_options, load_model
+
+if TYPE_CHECKING:
+    from minlm.generation.samples_file import Setting
+    from minlm.tokenization import BPETokenizer
+    from minlm.transformer import TransformerLM
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,6 +26,10 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add_model_options(parser)
     parser.add_argument("--prompt", default="", help="Text to continue; an empty prompt starts a new document")
+    parser.add_argument(
+        "--chat", action="store_true",
+        help="Answer --prompt, or without one each line that you type, as a model trained on conversations",
+    )  # fmt: skip
     cli.add_setting(parser, "sampling.max_new_tokens", "--max_tokens", default=100)
     parser.add_argument(
         "--temperature", type=float, default=1.0, metavar="T", help="0 takes the likeliest token, above 1 is wilder"
@@ -44,6 +56,9 @@ def main(arguments: argparse.Namespace) -> None:
     prompt, max_tokens = arguments.prompt, arguments.max_tokens
     setting = Setting(arguments.temperature, arguments.top_p, arguments.top_k)
     seed = random_seed() if arguments.seed is None else arguments.seed
+    if arguments.chat:
+        chat(model, tokenizer, [prompt] if prompt else user_lines(), setting, max_tokens, seed)
+        return
     if cut := describe_cut(model, tokenizer, prompt):
         log.info(cut)
     start = time.perf_counter()
@@ -61,6 +76,31 @@ def main(arguments: argparse.Namespace) -> None:
         count = sum(sample.new_tokens for sample in samples)
     again = f"; --seed {seed} writes the same again" if setting.temperature > 0 else ""
     log.info(f"{count} tokens in {time.perf_counter() - start:.2f} s{again}")
+
+
+def user_lines() -> Iterator[str]:
+    """What the user types until Ctrl-D."""
+    while True:
+        try:
+            if (line := input("> ")).strip():
+                yield line
+        except EOFError:
+            return
+
+
+def chat(
+    model: "TransformerLM", tokenizer: "BPETokenizer", lines: Iterable[str], setting: "Setting", max_tokens: int,
+    seed: int,
+) -> None:  # fmt: skip
+    """Answer each line, with the conversation so far in mind."""
+    from minlm.generation.stream_text import stream_reply, write_stream
+
+    messages: list[dict[str, str]] = []
+    for number, line in enumerate(lines):
+        messages.append({"role": "user", "content": line})
+        streams = itertools.tee(stream_reply(model, tokenizer, messages, setting, max_tokens, seed + number))
+        write_stream(sys.stdout, "", streams[0])
+        messages.append({"role": "assistant", "content": "".join(text.text for text in streams[1])})
 
 
 if __name__ == "__main__":

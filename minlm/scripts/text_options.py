@@ -5,7 +5,6 @@ import re
 from typing import TYPE_CHECKING
 
 from minlm.cores import usable_threads
-from minlm.documents import SEPARATOR
 from minlm.scripts import cli
 
 if TYPE_CHECKING:
@@ -40,11 +39,6 @@ def text_options(arguments: argparse.Namespace) -> "Options":
         backend=arguments.backend,
         keep_invalid=arguments.invalid_utf8 == "keep",
     )
-
-
-def add_special_tokens(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Add `--special_tokens`."""
-    parser.add_argument("--special_tokens", nargs="+", default=[SEPARATOR], metavar="TOKEN", help=meaning)
 
 
 def _shard(value: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import argparse
 from minlm.progress import log
 from minlm.scripts import cli
 from minlm.scripts.model_options import add_tokenizer_options
-from minlm.scripts.text_options import add_special_tokens, add_text_options, text_options
+from minlm.scripts.text_options import add_text_options, text_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,7 +16,10 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--inputs", nargs="+", required=True, metavar="FILE", help="UTF-8 texts")
     add_tokenizer_options(parser)
-    add_special_tokens(parser, "Texts that are one token; <|endoftext|> must be among them")
+    cli.add_setting(
+        parser, "tokenizer.special_tokens",
+        description="Texts that are one token, besides those that the tokenizer's files name",
+    )  # fmt: skip
     parser.add_argument("--output_dir", default="tokenized_data", metavar="DIR", help="Folder for the .npy files")
     cli.add_setting(parser, "tokenizer.output_dtype")
     add_text_options(parser)

@@ -28,6 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     data = parser.add_argument_group("data")
     data.add_argument("--train_tokens", nargs="+", required=True, metavar="NPY", help="Training tokens (or shards)")
     data.add_argument("--val_tokens", nargs="+", required=True, metavar="NPY", help="Validation tokens (or shards)")
+    data.add_argument(
+        "--masks", nargs="*", default=[], metavar="NPY",
+        help="Conversations: the masks of the training and the validation tokens; needs --vocab_path",
+    )  # fmt: skip
     data.add_argument("--vocab_path", metavar="JSON", help="Vocabulary of the tokenizer; needs --merges_path")
     data.add_argument(
         "--merges_path", metavar="TXT", help="Merges of the tokenizer: adds bits/byte, ties the model to the tokenizer"
@@ -81,6 +85,10 @@ def main(arguments: argparse.Namespace) -> None:
 
     if bool(arguments.vocab_path) != bool(arguments.merges_path):
         raise MinlmError("--vocab_path and --merges_path belong together; give both or none.")
+    if len(arguments.masks) not in (0, 2) or (arguments.masks and not arguments.vocab_path):
+        raise MinlmError(
+            "--masks are two, of --train_tokens and --val_tokens, and need --vocab_path and --merges_path."
+        )
     for variable, value in (("WANDB_PROJECT", arguments.wandb_project), ("WANDB_NAME", arguments.wandb_run_name)):
         if value is not None:  # wandb itself reads them
             os.environ[variable] = value
@@ -111,6 +119,7 @@ def main(arguments: argparse.Namespace) -> None:
                 processes=processes,
                 bigram_path=arguments.bigram_path,
                 init_from=init_from,
+                masks=arguments.masks,
             )
             if arguments.plot_dir and processes.is_first:
                 from minlm.reports.plots import draw_plots  # matplotlib takes a second to import

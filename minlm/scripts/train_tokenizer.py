@@ -4,7 +4,7 @@ import argparse
 
 from minlm.progress import log
 from minlm.scripts import cli
-from minlm.scripts.text_options import add_special_tokens, add_text_options, text_options
+from minlm.scripts.text_options import add_text_options, text_options
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -12,9 +12,8 @@ def build_parser() -> argparse.ArgumentParser:
         "nlm-train-tokenizer", __doc__, "data/corpus/train.txt --vocab_size 2048 --output_dir data/tokenizer"
     )
     parser.add_argument("input_file", help="UTF-8 text, or word counts (.npz) of count_words")
-    cli.add_setting(parser, "tokenizer.vocab_size")
+    cli.add_settings(parser, "tokenizer", "vocab_size", "pattern", "special_tokens")
     parser.add_argument("--output_dir", default=".", metavar="DIR", help="Folder for the two files")
-    add_special_tokens(parser, "Texts that are one token and never merged with others")
     parser.add_argument(
         "--prefix", metavar="NAME", help="Start of the two file names (default: the input's name and _)"
     )
@@ -30,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     result = train_tokenizer(
         arguments.input_file, arguments.output_dir, arguments.prefix, arguments.vocab_size, arguments.special_tokens,
-        text_options(arguments),
+        text_options(arguments), arguments.pattern,
     )  # fmt: skip
     special = {token.encode() for token in arguments.special_tokens}
     learned = [token for _, token in sorted(read_vocab(result.vocab_path).items()) if token not in special]

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from minlm.generation.samples_file import Setting, make_request
 from minlm.generation.shared import SharedModel
-from minlm.generation.stream_text import decode_stream, spell_token
+from minlm.generation.stream_text import decode_stream, spell_token, until_end_of_turn
 from minlm.serve.request import TextRequest
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.chat import encode_prompt
 
 Event = dict[str, Any]
 
@@ -17,6 +19,8 @@ def write_text(shared: SharedModel, tokenizer: BPETokenizer, request: TextReques
     """Yield a text as dicts for JSON; docs/serve.md lists their fields."""
     setting = Setting(request.temperature, request.top_p)
     asked = make_request(tokenizer, request.prompt, setting, request.seed)
+    if request.messages:
+        asked = replace(asked, prompt_ids=encode_prompt(tokenizer, request.messages))
     yield {
         "type": "start",
         "seed": request.seed,
@@ -29,7 +33,8 @@ def write_text(shared: SharedModel, tokenizer: BPETokenizer, request: TextReques
 
     started, count = time.perf_counter(), 0
     with shared.texts([asked], request.max_tokens) as texts:
-        for streamed in decode_stream((token for _, token in texts if token.token != shared.stop_token), tokenizer):
+        tokens = (token for _, token in texts if token.token != shared.stop_token)
+        for streamed in decode_stream(until_end_of_turn(tokens, tokenizer) if request.messages else tokens, tokenizer):
             if (token := streamed.token) is None:
                 yield {"type": "rest", "text": streamed.text}
             else:

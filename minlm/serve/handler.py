@@ -111,7 +111,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_events(self, body: bytes) -> None:
         request = parse(body)
-        details = f" {_printable(request.prompt)!r} temperature {request.temperature} top_p {request.top_p}"
+        said = request.messages[-1]["content"] if request.messages else request.prompt
+        details = f" {_printable(said)!r} temperature {request.temperature} top_p {request.top_p}"
         details += f" max_tokens {request.max_tokens} seed {request.seed}"
         self.note = f"{details}: waited"
         queue = self.server.queue

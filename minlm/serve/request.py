@@ -7,6 +7,7 @@ from typing import Any
 from minlm.errors import MinlmError
 from minlm.generation.samples_file import random_seed
 from minlm.pipeline.settings import Schema, describe_type, fits
+from minlm.tokenization.chat import Message, check_messages
 
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_BODY_BYTES = 128 * 1024  # a character can take 12 bytes in JSON
@@ -16,6 +17,7 @@ RANGES: dict[str, Schema] = {
     "top_p": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "max_tokens": {"type": "integer", "minimum": 1, "maximum": 2_000},
     "seed": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},  # JavaScript's largest exact integer
+    "messages": {"type": "array"},
 }
 
 
@@ -29,6 +31,7 @@ class TextRequest:
         top_p: 1 draws from all tokens.
         max_tokens: limit for the number of new tokens.
         seed: of the random numbers; random by default.
+        messages: a conversation, whose next turn is written instead; see `chat.check_messages`.
     """
 
     prompt: str = ""
@@ -36,6 +39,7 @@ class TextRequest:
     top_p: float = 0.95
     max_tokens: int = 200
     seed: int = field(default_factory=random_seed)
+    messages: list[Message] = field(default_factory=list)
 
 
 def parse(body: bytes) -> TextRequest:
@@ -52,6 +56,10 @@ def parse(body: bytes) -> TextRequest:
             raise MinlmError(f"{name} must be {describe_type(RANGES[name])}.")
     request = TextRequest(**values)
     check_prompt(request.prompt)
+    try:
+        check_messages(request.messages)
+    except ValueError as error:
+        raise MinlmError(f"{error}.") from None
     return request
 
 

@@ -17,6 +17,7 @@ from minlm.serve.handler import Handler
 from minlm.serve.queue import RequestQueue
 from minlm.serve.request import MAX_PROMPT_CHARACTERS, RANGES, TextRequest
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.chat import has_chat_tokens
 from minlm.transformer.model import TransformerLM
 
 MAX_SERVED = 8  # requests whose texts advance together
@@ -78,7 +79,7 @@ class Server(ThreadingMixIn, TCPServer):
         """
         self.tokenizer = tokenizer
         self.shared = SharedModel(model, end_of_text(tokenizer), max(tokenizer.vocab) + 1)
-        self.files = _page_files(model, name)
+        self.files = _page_files(model, name, has_chat_tokens(tokenizer))
         try:
             self.serve_forever(poll_interval=0.1)
         except KeyboardInterrupt:
@@ -92,7 +93,7 @@ class Server(ThreadingMixIn, TCPServer):
         log.debug(f"a connection from {client_address} failed", exc_info=True)
 
 
-def _page_files(model: TransformerLM, name: str) -> dict[str, tuple[str, bytes]]:
+def _page_files(model: TransformerLM, name: str, chat: bool) -> dict[str, tuple[str, bytes]]:
     """Path → MIME type and content. The defaults and ranges on the page are those of `request`."""
     config = model.config
     template = jinja2.Template((PAGE / "index.html").read_text(encoding="utf-8"), autoescape=True)
@@ -100,6 +101,7 @@ def _page_files(model: TransformerLM, name: str) -> dict[str, tuple[str, bytes]]
         model=f"{name}: {model.num_parameters():,} parameters in {config['num_layers']} layers, "
         f"a vocabulary of {config['vocab_size']:,} tokens, a context of {config['context_length']:,}",
         default=TextRequest(),
+        chat=chat,
         ranges=RANGES,
         max_prompt_characters=MAX_PROMPT_CHARACTERS,
     )

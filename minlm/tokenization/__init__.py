@@ -4,8 +4,8 @@ The algorithm is in four files, to be read in this order: `pretokenize` cuts tex
 word's tokens; `train` learns the merges; `encode` applies them to new text, and decodes.
 
 The other files make it a product: `bpe` has the public class, `vocabulary` and `vocabulary_files` number, check, write
-and read its tokens, `word_counter` counts words, `segments` cuts streams, and `backend` chooses between this folder and
-the compiled code of `minlm.fast.tokenization`.
+and read its tokens, `patterns` has other patterns, `word_counter` counts words, `segments` cuts streams, and `backend`
+chooses between this folder and the compiled code of `minlm.fast.tokenization`.
 """
 
 from minlm.tokenization.bpe import BPETokenizer

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minlm.errors import MinlmError
 from minlm.progress import log
 from minlm.tokenization.encode import Encoder
+from minlm.tokenization.patterns import PATTERNS
 from minlm.tokenization.train import learn_merges
 from minlm.tokenization.word_counter import WordCounter
 
@@ -32,13 +33,17 @@ def check_backend(name: str) -> None:
         raise MinlmError(f"there is no backend {name!r}; take one of {', '.join(BACKENDS)}")
 
 
-def choose_backend(name: str, num_bytes: int) -> str:
+def choose_backend(name: str, num_bytes: int, pattern: str = "gpt2") -> str:
     """The backend for an amount of text. "auto" is "python" if there is little text and kernels are not compiled yet.
+
+    A pattern of your own always is: the kernels know those that have a name.
 
     Raises:
         MinlmError: there is no such backend.
     """
     check_backend(name)
+    if pattern not in PATTERNS:
+        return "python"
     if name != "auto":
         return name
     from minlm.fast.tokenization.kernels import cache
@@ -46,17 +51,20 @@ def choose_backend(name: str, num_bytes: int) -> str:
     return "numba" if num_bytes > WORTH_COMPILING or cache.are_compiled() else "python"
 
 
-def choose_backend_for_files(name: str, num_bytes: int) -> str:
-    """`choose_backend`; if "auto" is plain Python, it is logged once per process."""
-    chosen = choose_backend(name, num_bytes)
-    if name == "auto" and chosen == "python":
-        _log_plain_python()
+def choose_backend_for_files(name: str, num_bytes: int, pattern: str = "gpt2") -> str:
+    """`choose_backend`; plain Python that was not asked for is logged once per process."""
+    chosen = choose_backend(name, num_bytes, pattern)
+    if name != chosen == "python":
+        _log_plain_python(pattern in PATTERNS)
     return chosen
 
 
 @functools.cache
-def _log_plain_python() -> None:
-    log.info("tokenizing in plain Python: compiling the kernels would take longer (--backend numba compiles them once)")
+def _log_plain_python(named: bool) -> None:
+    why = "compiling the kernels would take longer (--backend numba compiles them once)"
+    if not named:
+        why = f"a pattern of your own is much slower than {', '.join(PATTERNS)}"
+    log.info(f"tokenizing in plain Python: {why}")
 
 
 def choose_backend_for_words(name: str, word_counts: "WordCounts") -> str:
@@ -77,9 +85,9 @@ def load_backend(name: str) -> Any:
     return compiled
 
 
-def count_words_of_file(path: str | Path, special_tokens: Sequence[str], backend: str) -> "WordCounts":
+def count_words_of_file(path: str | Path, special_tokens: Sequence[str], backend: str, pattern: str) -> "WordCounts":
     """The word counts of a text file of any size, or those in an `.npz` file."""
     from minlm.bulk.count_words import count_words
     from minlm.bulk.options import Options
 
-    return count_words([path], special_tokens, Options(backend=backend))
+    return count_words([path], special_tokens, Options(backend=backend), pattern=pattern)

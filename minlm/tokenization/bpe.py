@@ -18,10 +18,17 @@ from minlm.tokenization.backend import (
 )
 from minlm.tokenization.encode import decode
 from minlm.tokenization.linked_tokens import Merge
+from minlm.tokenization.patterns import word_finder
 from minlm.tokenization.pretokenize import PreTokenizer
 from minlm.tokenization.segments import segments
 from minlm.tokenization.vocabulary import check_complete, check_merges, initial_vocab, train_bpe
-from minlm.tokenization.vocabulary_files import read_merges, read_vocab, write_merges, write_vocab
+from minlm.tokenization.vocabulary_files import (
+    default_special_tokens,
+    read_merges,
+    read_vocab,
+    write_merges,
+    write_vocab,
+)
 
 
 class BPETokenizer:
@@ -37,17 +44,18 @@ class BPETokenizer:
             wins. Those that are not in `vocab` get new ids after the largest.
         backend: "numba" for compiled code, "python" for the code of this folder, "auto" for the faster one (see
             `backend`); the ids are the same.
+        pattern: what a word is: "gpt2", "gpt4", "marks" or a regular expression; see `patterns`.
 
     Attributes:
-        vocab, merges, special_tokens: as above, with the new ids. Do not change them.
+        vocab, merges, special_tokens, pattern: as above, with the new ids. Do not change them.
 
     Raises:
-        MinlmError: vocab and merges do not fit each other.
+        MinlmError: vocab and merges do not fit each other, or the pattern is not a regular expression.
     """
 
     def __init__(
         self, vocab: dict[int, bytes], merges: list[Merge], special_tokens: Sequence[str] | None = None,
-        backend: str = "auto",
+        backend: str = "auto", pattern: str = "gpt2",
     ):  # fmt: skip
         check_backend(backend)
         self.backend = backend
@@ -55,7 +63,9 @@ class BPETokenizer:
         self._encoder_backend = ""
         self._num_bytes = 0  # encoded so far
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
+        self.pattern = pattern
         PreTokenizer(self.special_tokens)  # raises if one is empty or repeated
+        word_finder(pattern)  # raises if it is not one
         self._ids = {token: index for index, token in self.vocab.items()}
         if len(self._ids) < len(self.vocab):
             twice = next(token for index, token in self.vocab.items() if self._ids[token] != index)
@@ -68,13 +78,14 @@ class BPETokenizer:
 
     @classmethod
     def train(
-        cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str], backend: str = "auto"
-    ) -> "BPETokenizer":
+        cls, input_path: str | Path, vocab_size: int, special_tokens: Sequence[str], backend: str = "auto",
+        pattern: str = "gpt2",
+    ) -> "BPETokenizer":  # fmt: skip
         """Learn a vocabulary from a UTF-8 text file or an `.npz` file of word counts; see `train_bpe`."""
         initial_vocab(vocab_size, special_tokens)  # raises before the text is read
-        counts = count_words_of_file(input_path, special_tokens, backend)
+        counts = count_words_of_file(input_path, special_tokens, backend, pattern)
         learn = load_backend(choose_backend_for_words(backend, counts)).learn_merges
-        return cls(*train_bpe(counts, vocab_size, special_tokens, learn), special_tokens, backend)
+        return cls(*train_bpe(counts, vocab_size, special_tokens, learn), special_tokens, backend, pattern)
 
     @classmethod
     def from_files(
@@ -83,13 +94,18 @@ class BPETokenizer:
     ) -> "BPETokenizer":  # fmt: skip
         """Read vocab.json and merges.txt: trained here, GPT-2's, or others in that format.
 
+        The files state the pattern and the special tokens; `special_tokens` are further ones.
+
         Raises:
             MinlmError: a file is missing or damaged, or vocabulary and merges do not fit each other.
         """
-        vocab, merges = read_vocab(vocab_path), read_merges(merges_path)
+        vocab, (merges, header) = read_vocab(vocab_path), read_merges(merges_path)
+        stated = default_special_tokens(vocab) if header.special_tokens is None else header.special_tokens
         try:
-            tokenizer = cls(vocab, merges, special_tokens, backend)
-            check_complete(tokenizer.vocab, merges, tokenizer.special_tokens)
+            tokenizer = cls(
+                vocab, merges, list(dict.fromkeys([*stated, *(special_tokens or [])])), backend, header.pattern
+            )
+            check_complete(tokenizer.vocab, merges, tokenizer.special_tokens, word_finder(header.pattern))
         except MinlmError as error:
             raise MinlmError(f"{vocab_path} and {merges_path}: {error}") from error
         for index in sorted(tokenizer.vocab.keys() - vocab.keys()):
@@ -101,12 +117,14 @@ class BPETokenizer:
         """Write vocab.json and merges.txt in GPT-2's format (see `vocabulary_files`)."""
         with atomic_write(vocab_path) as vocab_file, atomic_write(merges_path) as merges_file:
             write_vocab(vocab_file, self.vocab)
-            write_merges(merges_file, self.merges)
+            write_merges(merges_file, self.merges, self.vocab, self.special_tokens, self.pattern)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hex SHA-256 of vocabulary and merges; it does not depend on the layout of their files."""
+        """Hex SHA-256 of vocabulary, merges and pattern; it does not depend on the layout of their files."""
         digest = hashlib.sha256()
+        if self.pattern != "gpt2":
+            digest.update(f"{self.pattern}\n".encode())
         for index in sorted(self.vocab):
             digest.update(f"{index} {self.vocab[index].hex()}\n".encode())
         for first, second in self.merges:
@@ -125,18 +143,26 @@ class BPETokenizer:
             raise MinlmError(f"the text has half of a surrogate pair ({error}), which is not a character") from error
         self._num_bytes += len(content)
         if self._encoder_backend != "numba":  # "auto" starts in plain Python and changes when much has been encoded
-            backend = choose_backend(self.backend, self._num_bytes)
+            backend = choose_backend(self.backend, self._num_bytes, self.pattern)
             if backend != self._encoder_backend:
                 self._encoder, self._encoder_backend = self.new_encoder(backend), backend
         return self._encoder.encode(content).tolist()
 
+    def encode_ordinary(self, text: str) -> list[int]:
+        """The ids of a text in which what looks like a special token is ordinary text; raises as `encode` does."""
+        return self._without_special_tokens.encode(text)
+
+    @cached_property
+    def _without_special_tokens(self) -> "BPETokenizer":
+        return BPETokenizer(self.vocab, self.merges, None, self.backend, self.pattern)
+
     def new_encoder(self, backend: str) -> Any:
         """An `Encoder` of the backend "numba" or "python". Each thread needs one of its own."""
-        return load_backend(backend).Encoder(self._ids, self.merges, self.special_tokens)
+        return load_backend(backend).Encoder(self._ids, self.merges, self.special_tokens, self.pattern)
 
     def encode_iterable(self, iterable: Iterable[str]) -> Iterator[int]:
         """The ids of the joined strings, wherever the text is cut, a few thousand characters at a time."""
-        for segment in segments(iterable, self.special_tokens):
+        for segment in segments(iterable, self.special_tokens, self.pattern):
             yield from self.encode(segment)
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from minlm.tokenization.linked_tokens import GAP, LinkedTokens, Merge
-from minlm.tokenization.pretokenize import PreTokenizer, find_words
+from minlm.tokenization.patterns import word_finder
+from minlm.tokenization.pretokenize import PreTokenizer
 
 CACHED_WORDS = 1 << 16
 CACHED_CHARS = 64  # longer words seldom occur twice
@@ -40,12 +41,15 @@ class Encoder:
         ids: token → id; has all 256 single bytes.
         merges: pairs of tokens in the order in which they were learned.
         special_tokens: strings that are one token wherever they occur.
+        pattern: see `word_finder`.
     """
 
-    def __init__(self, ids: Mapping[bytes, int], merges: Sequence[Merge], special_tokens: Sequence[str]):
+    def __init__(
+        self, ids: Mapping[bytes, int], merges: Sequence[Merge], special_tokens: Sequence[str], pattern: str = "gpt2"
+    ):
         self._ids, self._special_tokens = ids, set(special_tokens)
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._pretokenizer = PreTokenizer(special_tokens)
+        self._pretokenizer, self._find_words = PreTokenizer(special_tokens), word_finder(pattern)
         self._cache: dict[str, list[int]] = {}
 
     def encode(self, text: bytes, errors: str = "strict") -> "array[int]":
@@ -59,7 +63,7 @@ class Encoder:
             if part in self._special_tokens:
                 ids.append(self._ids[part.encode()])
                 continue
-            for word in find_words(part):
+            for word in self._find_words(part):
                 ids.extend(self._cache.get(word) or self._encode_word(word))
         return ids
 

@@ -1,19 +1,20 @@
 """Cutting a stream of text where no word or special token can be cut."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import regex
 
+from minlm.tokenization.patterns import PATTERNS
 from minlm.tokenization.pretokenize import PreTokenizer
 
 SEGMENT_CHARS = 1 << 13  # enough that a stream of single characters costs little more than one of long strings
 
-# A text can be cut, whatever comes next, after a visible character that one of another kind follows. (?r) searches
-# from the end.
-_find_last_cut = regex.compile(r"(?r)\p{L}(?=\P{L})|\p{N}(?=\P{N})|\S(?=\s)").search
+# With each pattern that has a name, a text can be cut here, whatever comes next. (?r) searches from the end.
+_find_last_cut = regex.compile(r"(?r)\p{L}(?=[^\p{L}\p{M}])|\p{N}(?=\P{N})|\S(?=[^\S\r\n])").search
 
 
-def segments(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Iterator[str]:
+def segments(chunks: Iterable[str], special_tokens: Sequence[str] = (), pattern: str = "gpt2") -> Iterator[str]:
     """Regroup a stream of strings into segments that together have the words of the whole text.
 
     Holds one chunk, `SEGMENT_CHARS` characters or one word at a time, whichever is longest.
@@ -21,13 +22,15 @@ def segments(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Itera
     Args:
         chunks: the text, cut anywhere.
         special_tokens: never cut.
+        pattern: see `word_finder`; with one of your own, only the ends of special tokens are known to be safe.
     """
+    find_cut = _find_last_cut if pattern in PATTERNS else lambda *_: None
     pretokenizer, longest = PreTokenizer(special_tokens), max(map(len, special_tokens), default=1)
     rest, enough = "", SEGMENT_CHARS
     for chunk in chunks:
         rest += chunk
         if len(rest) >= enough:
-            cut = _last_safe_cut(rest, pretokenizer, longest)
+            cut = _last_safe_cut(rest, pretokenizer, longest, find_cut)
             if cut:
                 yield rest[:cut]
             rest = rest[cut:]
@@ -36,10 +39,10 @@ def segments(chunks: Iterable[str], special_tokens: Sequence[str] = ()) -> Itera
         yield rest
 
 
-def _last_safe_cut(text: str, pretokenizer: PreTokenizer, longest: int) -> int:
+def _last_safe_cut(text: str, pretokenizer: PreTokenizer, longest: int, find_cut: Callable[..., Any]) -> int:
     """The last position where `text` can be cut, whatever comes next; 0 if there is none."""
     certain = len(text) - longest + 1  # a special token that starts before this position is complete
-    match = _find_last_cut(text, 0, max(certain + 1, 0))
+    match = find_cut(text, 0, max(certain + 1, 0))
     cut = match.end() if match else 0
     for special in pretokenizer.pattern.finditer(text) if pretokenizer.pattern else ():
         if special.start() < certain:

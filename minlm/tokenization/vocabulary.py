@@ -78,7 +78,10 @@ def check_merges(merges: Sequence[Merge], ids: Mapping[bytes, int]) -> None:
         seen.add(merge)
 
 
-def check_complete(vocab: Mapping[int, bytes], merges: Sequence[Merge], special_tokens: Sequence[str]) -> None:
+def check_complete(
+    vocab: Mapping[int, bytes], merges: Sequence[Merge], special_tokens: Sequence[str],
+    find_words: Callable[[str], list[str]] = find_words,
+) -> None:  # fmt: skip
     """Check that no merges are missing, as when the end of their file was cut off.
 
     A token that is more than one word, such as `<|endoftext|>`, needs no merge: it can be a special token that this

@@ -1,14 +1,18 @@
 """vocab.json and merges.txt in GPT-2's spelling, so that other tokenizer libraries load them unchanged.
 
 vocab.json maps each token to its id; merges.txt has one pair of tokens per line, in the order of training. Each byte is
-spelled as one printable character (a space is "Ġ"), so any byte survives and a space can separate the pair.
+spelled as one printable character (a space is "Ġ"), so any byte survives and a space can separate the pair. The first
+line of merges.txt is a version, which other libraries skip. If pattern or special tokens are not the usual ones, they
+follow there: #version: 0.2 {"pattern": "gpt4", "special_tokens": ["<|endoftext|>", "<|user|>"]}
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
+from minlm.documents import SEPARATOR
 from minlm.errors import MinlmError
 from minlm.reading import parse_json, quote, reading
 from minlm.tokenization.linked_tokens import Merge
@@ -51,9 +55,25 @@ def write_vocab(file: IO[str], vocab: dict[int, bytes]) -> None:
     file.write("{\n" + text[1:-1] + "\n}\n")
 
 
-def write_merges(file: IO[str], merges: list[Merge]) -> None:
-    """Write merges.txt; the first line is a version, which GPT-2's reader skips."""
-    file.write("#version: 0.2\n")
+class Header(NamedTuple):
+    """What the first line of merges.txt states."""
+
+    pattern: str = "gpt2"
+    special_tokens: Sequence[str] | None = None  # None: `default_special_tokens`
+
+
+def default_special_tokens(vocab: Mapping[int, bytes]) -> list[str]:
+    """The special tokens of a vocabulary whose files state none: `<|endoftext|>`, if it has that."""
+    return [SEPARATOR] if SEPARATOR.encode() in vocab.values() else []
+
+
+def write_merges(
+    file: IO[str], merges: list[Merge], vocab: Mapping[int, bytes], special_tokens: Sequence[str], pattern: str
+) -> None:
+    """Write merges.txt, with pattern and special tokens in its first line if they are not the usual ones."""
+    header = Header(pattern, list(special_tokens))
+    is_usual = header == ("gpt2", default_special_tokens(vocab))
+    file.write("#version: 0.2" + ("" if is_usual else f" {json.dumps(header._asdict())}") + "\n")
     file.writelines(f"{spell(first)} {spell(second)}\n" for first, second in merges)
 
 
@@ -86,14 +106,14 @@ def read_vocab(path: str | Path) -> dict[int, bytes]:
     return vocab
 
 
-def read_merges(path: str | Path) -> list[Merge]:
+def read_merges(path: str | Path) -> tuple[list[Merge], Header]:
     """Read merges.txt, with or without the version line.
 
     Raises:
         MinlmError: the file is missing or not UTF-8, or a line is not two tokens separated by a space.
     """
     lines = _read(path, "a list of merges").removesuffix("\n").split("\n")
-    first = 2 if lines[0].startswith("#version") else 1
+    first, header = (2, _parse_header(path, lines[0])) if lines[0].startswith("#version") else (1, Header())
     merges = []
     for number, line in enumerate(lines[first - 1 :] if lines != [""] else [], start=first):
         try:
@@ -103,7 +123,17 @@ def read_merges(path: str | Path) -> list[Merge]:
         except (ValueError, KeyError) as error:
             raise MinlmError(f"{path}, line {number}: {quote(line)} is not two tokens with a space between") from error
         merges.append((left, right))
-    return merges
+    return merges, header
+
+
+def _parse_header(path: str | Path, line: str) -> Header:
+    stated = line[line.find("{") :] if "{" in line else "{}"
+    with reading(path, "a list of merges with a pattern and special tokens in line 1", REMEDY):
+        header = Header(**parse_json(stated))
+        tokens = header.special_tokens or []
+        if not (isinstance(tokens, list) and all(isinstance(text, str) for text in (header.pattern, *tokens))):
+            raise ValueError("they must be a text and a list of texts")
+    return header
 
 
 def _read(path: str | Path, what: str) -> str:

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from minlm.tokenization.pretokenize import PreTokenizer, find_words
+from minlm.tokenization.patterns import word_finder
+from minlm.tokenization.pretokenize import PreTokenizer
 
 
 class WordCounter:
@@ -11,10 +12,11 @@ class WordCounter:
 
     Args:
         special_tokens: a text is split where they occur; they are not counted.
+        pattern: see `word_finder`.
     """
 
-    def __init__(self, special_tokens: Sequence[str]):
-        self._pretokenizer = PreTokenizer(special_tokens)
+    def __init__(self, special_tokens: Sequence[str], pattern: str = "gpt2"):
+        self._pretokenizer, self._find_words = PreTokenizer(special_tokens), word_finder(pattern)
         self._counts: Counter[bytes] = Counter()
 
     def add_text(self, text: bytes, errors: str = "strict") -> None:
@@ -24,7 +26,7 @@ class WordCounter:
             UnicodeDecodeError: a byte is not UTF-8. With `errors="surrogateescape"`, it counts as punctuation.
         """
         for ordinary in self._pretokenizer.split(str(text, "utf-8", errors))[::2]:
-            self._counts.update(word.encode("utf-8", errors) for word in find_words(ordinary))
+            self._counts.update(word.encode("utf-8", errors) for word in self._find_words(ordinary))
 
     def add_counts(self, counts: Mapping[bytes, int]) -> None:
         """Add the counts of another text."""

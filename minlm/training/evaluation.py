@@ -16,6 +16,7 @@ from minlm.errors import MinlmError
 from minlm.progress import Progress
 from minlm.reading import parse_json, quote, reading
 from minlm.tokenization import BPETokenizer
+from minlm.training.conversations import Conversations
 from minlm.training.device import autocast
 from minlm.training.processes import Processes
 from minlm.transformer.data import Tokens, evaluation_batches, windows
@@ -38,9 +39,9 @@ def validation_loss(
 ) -> float:
     """Mean nats per token over the whole data set, in fixed windows that do not overlap.
 
-    Every token but the first counts once; of a data set with more than `most` of them only those of `sample_starts`.
-    `dtype` is the precision of matrix products, see `device.autocast`; the mean is computed in float64 on the CPU.
-    Several processes share the windows.
+    Every token but the first counts once, or every target of `Conversations`; of another data set with more than `most`
+    of them only those of `sample_starts`. `dtype` is the precision of matrix products, see `device.autocast`; the mean
+    is computed in float64 on the CPU. Several processes share the windows.
     """
     processes = processes or Processes()
     rank, count = processes.rank, processes.count
@@ -48,32 +49,35 @@ def validation_loss(
     was_training = model.training
     model.eval()
     with torch.inference_mode(), autocast(torch.device(device), dtype):
-        batches = evaluation_batches(dataset, batch_size, context_length, device, rank, count)
-        if (starts := sample_starts(len(dataset), context_length, most)) is not None:
+        if isinstance(dataset, Conversations):
+            batches = dataset.evaluation_batches(batch_size, device, rank, count)
+        elif (starts := sample_starts(dataset, context_length, most)) is not None:
             firsts = range(0, len(starts), batch_size)[rank::count]
             batches = (windows(dataset, starts[i : i + batch_size], context_length, device) for i in firsts)
+        else:
+            batches = evaluation_batches(dataset, batch_size, context_length, device, rank, count)
         for inputs, targets in batches:
             losses.append(model.loss(inputs, targets))
             counts.append(targets.numel())
         values = torch.stack(losses).tolist() if losses else []  # more processes than batches
     model.train(was_training)
     total = torch.tensor(sum(loss * count for loss, count in zip(values, counts, strict=True)), dtype=torch.float64)
-    return float(processes.sum(total)) / num_targets(len(dataset), context_length, most)
+    return float(processes.sum(total)) / num_targets(dataset, context_length, most)
 
 
-def sample_starts(num_tokens: int, context_length: int, most: int | None) -> np.ndarray | None:
-    """Where the windows of a sample with `most` targets begin, spread evenly; None if that is the whole data set."""
-    if most is None or num_tokens - 1 <= most:
+def sample_starts(dataset: Tokens, context_length: int, most: int | None) -> np.ndarray | None:
+    """Where the windows of a sample with `most` targets begin, spread evenly; None if the whole data set is read."""
+    if most is None or len(dataset) - 1 <= most or isinstance(dataset, Conversations):
         return None
-    windows = (num_tokens - 1) // context_length
+    windows = (len(dataset) - 1) // context_length
     kept = min(windows, max(1, most // context_length))
     return context_length * (np.arange(kept) * windows // kept)
 
 
-def num_targets(num_tokens: int, context_length: int, most: int | None) -> int:
+def num_targets(dataset: Tokens, context_length: int, most: int | None) -> int:
     """The number of tokens that `validation_loss` predicts."""
-    starts = sample_starts(num_tokens, context_length, most)
-    return num_tokens - 1 if starts is None else len(starts) * context_length
+    starts = sample_starts(dataset, context_length, most)
+    return len(dataset) - 1 if starts is None else len(starts) * context_length
 
 
 def evaluate(
@@ -177,7 +181,7 @@ def text_bytes(tokens: Tokens, tokenizer: BPETokenizer, context_length: int = 1,
     bytes_of_id = np.zeros(max(tokenizer.vocab) + 1, dtype=np.int64)
     for token_id, token in tokenizer.vocab.items():
         bytes_of_id[token_id] = 0 if token in special else len(token)
-    starts, length = sample_starts(len(tokens), context_length, most), context_length
+    starts, length = sample_starts(tokens, context_length, most), context_length
     if starts is None:
         starts, length = np.arange(0, len(tokens) - 1, BLOCK), BLOCK
     try:

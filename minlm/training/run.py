@@ -12,12 +12,14 @@ import torch
 from minlm import process
 from minlm.atomic import check_writable, sha256
 from minlm.bulk.token_file import token_record
+from minlm.documents import SEPARATOR
 from minlm.errors import DamagedFileError, MinlmError
 from minlm.finished import FinishedRun
 from minlm.pipeline.rules import kept_models
 from minlm.progress import duration, log, summarize
 from minlm.tokenization import BPETokenizer
 from minlm.training.bigram_file import load_bigram
+from minlm.training.conversations import open_conversations
 from minlm.training.evaluation import text_bytes
 from minlm.training.forecast import announce
 from minlm.training.loggers import require_wandb, wandb_logger
@@ -49,6 +51,7 @@ def train(
     processes: Processes | None = None,
     bigram_path: str | Path | None = None,
     init_from: FinishedModel | None = None,
+    masks: Sequence[str | Path] = (),
 ) -> list[Row]:
     """Train a model, or finish what an interrupted call with the same arguments began.
 
@@ -66,6 +69,7 @@ def train(
         processes: the processes that train together; only the first one reads and writes files.
         bigram_path: embeddings and head to start from, written by `fit_bigram`; random ones if None.
         init_from: a model to start from; `model_config` has its architecture.
+        masks: for conversations, of the training and the validation tokens, each one file; needs the tokenizer.
 
     Returns:
         The rows of the metrics.
@@ -89,13 +93,20 @@ def train(
     processes.from_first(check)
     train_set = open_tokens(train_tokens, model_config["vocab_size"], context_length)
     valid_set = open_tokens(val_tokens, model_config["vocab_size"], context_length=1)
+    if masks:
+        assert tokenizer is not None
+        end = tokenizer.encode(SEPARATOR)[0]
+        train_set, valid_set = (
+            open_conversations(tokens, mask, context_length, end)
+            for tokens, mask in zip((train_set, valid_set), masks, strict=True)
+        )
     valid_bytes = None
     if tokenizer is not None:
         _check_tokenizer(tokenizer, model_config["vocab_size"])
         valid_bytes = text_bytes(valid_set, tokenizer, context_length, settings.eval_tokens)
     stated = {**model_config, **settings.stated(), "tokenizer": tokenizer.fingerprint if tokenizer else None}
     start: Callable[[Any], None] | None = None
-    inputs = [*train_tokens, *val_tokens]
+    inputs = [*train_tokens, *val_tokens, *masks]
     if init_from is not None:
         init_from.check(model_config, tokenizer)
         start = init_from.start
@@ -106,6 +117,8 @@ def train(
         start = functools.partial(start_from_bigram, embeddings=embeddings, head=head)
         inputs.append(bigram_path)
         stated["bigram_init"] = sha256(bigram_path)  # of the fit
+    if masks:
+        stated["masks"] = sha256(*masks)
     fingerprint = run_fingerprint(train_tokens, val_tokens, stated)
     constant = None
     if settings.schedule == "wsd":

@@ -21,6 +21,7 @@ from minlm.progress import Progress, log
 from minlm.reading import reading
 from minlm.training import forms
 from minlm.training.computation import Computation
+from minlm.training.conversations import training_batch
 from minlm.training.device import autocast
 from minlm.training.evaluation import num_targets, validation_loss
 from minlm.training.metrics import Row, now, write_metrics
@@ -30,7 +31,7 @@ from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
 from minlm.transformer.checks import spoiled_weight
 from minlm.transformer.classic import decay_start
-from minlm.transformer.data import Tokens, batch_at
+from minlm.transformer.data import Tokens
 
 READ_LOSSES_EVERY = 10  # steps; each time waits for the device
 
@@ -167,16 +168,15 @@ class Trainer:
             )
         loss = torch.zeros((), device=self.device)
         for part in range(settings.grad_accum_steps):
-            inputs, targets = batch_at(
+            inputs, targets, scale = training_batch(
                 self.train_tokens, settings.batch_size, self.context_length, self.device, settings.seed, self.step,
                 self.processes.rank * settings.grad_accum_steps + part, self.parts,
             )  # fmt: skip
             last = part == settings.grad_accum_steps - 1
             with nullcontext() if last else self.processes.without_sharing(self.loss):
                 with autocast(self.device, self.computation.dtype):
-                    part_loss = (
-                        self.computation.loss(self.loss, inputs, targets, self.processes) / settings.grad_accum_steps
-                    )
+                    part_loss = self.computation.loss(self.loss, inputs, targets, self.processes)
+                    part_loss = scale * part_loss / settings.grad_accum_steps
                 part_loss.backward()
             loss += part_loss.detach()
         grad_norm = self.clip_gradients(self.model.parameters(), settings.max_grad_norm)
@@ -284,7 +284,7 @@ class Trainer:
             self.fail(f"validation loss became {val_loss}", self.step)
         bits_per_byte = None
         if self.valid_bytes:
-            targets = num_targets(len(self.valid_tokens), self.context_length, self.settings.eval_tokens)
+            targets = num_targets(self.valid_tokens, self.context_length, self.settings.eval_tokens)
             bits_per_byte = val_loss * targets / math.log(2) / self.valid_bytes
         return {"val_loss": val_loss, "val_bits_per_byte": bits_per_byte}
 

@@ -12,11 +12,11 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: (..., vocab), any floating dtype.
-        targets: integer ids (...), below vocab.
+        targets: integer ids (...), below vocab; a position with a negative one has the loss 0.
     """
     logits = logits.float()
-    of_target = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-    return (logits.logsumexp(-1) - of_target).mean()
+    of_target = logits.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return ((logits.logsumexp(-1) - of_target) * (targets >= 0)).mean()
 
 
 class AdamW(torch.optim.Optimizer):

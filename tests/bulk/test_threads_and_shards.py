@@ -17,7 +17,8 @@ from minlm.errors import MinlmError
 from minlm.fast.tokenization import scanner
 from minlm.fast.tokenization.word_counts import WordCounts
 from minlm.tokenization import BPETokenizer
-from minlm.tokenization.pretokenize import PreTokenizer, find_words
+from minlm.tokenization.patterns import PATTERNS, word_finder
+from minlm.tokenization.pretokenize import PreTokenizer
 
 
 def npz_bytes(counts: WordCounts) -> bytes:
@@ -63,18 +64,19 @@ def test_blocks_and_threads_do_not_matter(trained, corpus, tmp_path, monkeypatch
 
 SPECIALS = [END, "é中", "  ", "a b"]
 texts = st.lists(
-    st.sampled_from([*SPECIALS, "a", " b", "中", "。", "\u3000", "1", "'ll", "\n", "é", "x" * 300]), max_size=20
+    st.sampled_from([*SPECIALS, ".", "\u0301", "a", " b", "中", "。", "\u3000", "1", "'ll", "\n", "é", "x" * 300]),
+    max_size=20,
 )
 
 
-def words(text: str) -> list[str]:
+def words(text: str, find_words) -> list[str]:
     parts = PreTokenizer(SPECIALS).split(text)
     return [word for index, part in enumerate(parts) for word in ([part] if index % 2 else find_words(part))]
 
 
-@given(texts.map("".join), st.integers(0, 400))
-def test_cuts_do_not_change_words(text, position):
-    content = text.encode()
+@given(texts.map("".join), st.integers(0, 400), st.sampled_from(list(PATTERNS)))
+def test_cuts_do_not_change_words(text, position, pattern):
+    content, find = text.encode(), word_finder(pattern)
     cut = next_cut(
         lambda offset, size: content[offset : offset + size],
         position,
@@ -82,7 +84,7 @@ def test_cuts_do_not_change_words(text, position):
         [token.encode() for token in SPECIALS],
     )
     assert cut == len(content) or cut >= position
-    assert words(content[:cut].decode()) + words(content[cut:].decode()) == words(text)
+    assert words(content[:cut].decode(), find) + words(content[cut:].decode(), find) == words(text, find)
 
 
 @pytest.mark.parametrize("backend", ["numba", "python"])

@@ -6,7 +6,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minlm.corpus.local_files import _hold_out, collect_files
+from minlm.corpus.local_files import collect_files, hold_out
 from minlm.documents import iter_documents
 from minlm.errors import MinlmError
 from minlm.scripts import collect_files as program
@@ -96,7 +96,7 @@ def test_globs(tmp_path, collect):
 
 @given(st.integers(2, 300), st.floats(0.001, 0.5), st.integers(0, 5))
 def test_held_out_fraction(number, fraction, seed):
-    held_out = [is_held_out for _, is_held_out in _hold_out(map(str, range(number)), fraction, seed)]
+    held_out = [is_held_out for _, is_held_out in hold_out(map(str, range(number)), fraction, seed)]
     assert len(held_out) == number
     assert 1 <= sum(held_out) < number
     assert abs(sum(held_out) - fraction * number) <= 1

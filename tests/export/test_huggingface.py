@@ -20,6 +20,8 @@ from minlm.export.huggingface import FILES, export
 from minlm.export.model_card import FIGURES, SOURCES, model_card
 from minlm.generation.batched import Request, generate_batch
 from minlm.scripts import export as export_script
+from minlm.tokenization import BPETokenizer
+from minlm.tokenization.chat import CHAT_TOKENS, encode_chat
 from minlm.training.evaluation import read_evaluation
 from minlm.transformer import TransformerLM
 from minlm.transformer.checkpoint import save_model
@@ -136,8 +138,8 @@ def test_model_cards_of_other_texts():
     cards = [
         model_card(model, info, None, source, share) for source in (None, "another", *SOURCES) for share in (0.0, 0.4)
     ]
-    assert len(set(cards)) == 10
-    assert sum("40% of the words from ancient works" in card for card in cards) == 5
+    assert len(set(cards)) == 12
+    assert sum("40% of the words from ancient works" in card for card in cards) == 6
     assert all("The validation loss is not stated." in card and "## Licenses" in card for card in cards)
 
 
@@ -201,3 +203,14 @@ def test_damaged_evaluations(tmp_path, content):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(MinlmError, match=r"evaluation\.json.*minlm\.scripts\.evaluate"):
         read_evaluation(path, FIGURES)
+
+
+def test_the_chat_template(trained, tmp_path):
+    tokenizer = BPETokenizer.train(trained / "text.txt", 380, ["<|endoftext|>", *CHAT_TOKENS], pattern="gpt4")
+    export(tmp_path / "chat", TransformerLM(VOCAB_SIZE, CONTEXT, 48, 1, 4, 64), tokenizer, "a card")
+    messages = [{"role": "user", "content": "Who\n\n12345?"}, {"role": "assistant", "content": "I'LL say."}]
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "chat")
+    made = theirs.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+    assert (made["input_ids"], made["assistant_masks"]) == encode_chat(tokenizer, messages)
+    config = json.loads((tmp_path / "chat/generation_config.json").read_text())
+    assert [tokenizer.vocab[index] for index in config["eos_token_id"]] == [b"<|endoftext|>", b"<|end|>"]

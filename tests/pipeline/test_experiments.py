@@ -84,6 +84,10 @@ def test_which_run_computes_what():
             **dict.fromkeys(["same", "texts", "wide", "wide2", "words", "wide_words"], ""),
             "share_words": "share",
         },
+        "words": {
+            **dict.fromkeys(["same", "texts", "wide", "wide2", "words", "wide_words"], ""),
+            "share_words": "share",
+        },
         "tokenizer": {**dict.fromkeys(["same", "texts", "wide", "wide2"], ""), "wide_words": "words"},
         "tokens": {**dict.fromkeys(["same", "texts", "wide", "wide2"], ""), "wide_words": "words"},
         "bigram": {**dict.fromkeys(["same", "texts", "wide", "wide2"], ""), "wide_words": "words"},

@@ -22,7 +22,7 @@ def test_only_the_chosen_source_counts():
 def test_ancient_books_count_if_they_have_a_share():
     used, unused = settings(corpus={"source": "tinystories"}, ancients={"share": 0.4})
     assert "ancients.languages" in used
-    assert {name.rpartition(".")[0] for name in unused} == {"corpus.sample", "corpus.files"}
+    assert {name.rpartition(".")[0] for name in unused} == {"corpus.sample", "corpus.files", "corpus.chat"}
 
 
 def test_settings_that_change_no_result_are_in_neither():

@@ -71,6 +71,7 @@ def run(folder, tmp_path, capfd):
 def test_no_flag_is_left_out(program):
     flags = {word for action in program.build_parser()._actions for word in action.option_strings} - {"-h", "--help"}
     elsewhere = {"--log_to_wandb", "--wandb_project", "--wandb_run_name"}  # test_train_plot_scripts.py
+    elsewhere |= {"--chat", "--init_from"}  # serve/test_serve_chat.py, training/test_starting.py
     assert flags - elsewhere <= {*SWITCHES, *re.findall(r"--\w+", Path(__file__).read_text(encoding="utf-8"))}
 
 
@@ -95,6 +96,9 @@ def test_train_tokenizer(run, folder, tmp_path):
     run(train_tokenizer, f"{words} --prefix b_ --backend python")
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / f"a_{name}").read_bytes() == (tmp_path / f"b_{name}").read_bytes()
+    _, said = run(train_tokenizer, rf"{words} --prefix c_ --pattern '\w+|\W'")
+    assert "a pattern of your own is much slower" in said
+    assert BPETokenizer.from_files(tmp_path / "c_vocab.json", tmp_path / "c_merges.txt").pattern == r"\w+|\W"
 
 
 def test_tokenize(run, folder, tmp_path):
@@ -164,6 +168,20 @@ def test_flags_that_make_another_model(run, tmp_path, flags):
     before = load_model("model.pt")[0].state_dict()
     after = model.state_dict()
     assert any(name not in before or not torch.equal(after[name], before[name]) for name in after)
+
+
+def test_a_training_on_conversations(run, tmp_path, capfd):
+    frequent = np.bincount(np.load("tokens/valid.npy")).argmax()
+    for name in ("train", "valid"):
+        np.save(tmp_path / f"{name}.npy", (np.load(f"tokens/{name}.npy") == frequent).astype(np.uint8))
+    masks = f"--masks {tmp_path}/train.npy {tmp_path}/valid.npy {TOKENIZER}"
+    trained(run, tmp_path, f"{masks} --log_csv {tmp_path}/metrics.csv")
+    row = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))[-1]
+    assert float(row["val_loss"]) < 4  # one token is learned faster than all
+    for wrong in (f"--masks {tmp_path}/train.npy {TOKENIZER}", masks.replace(TOKENIZER, "")):
+        with pytest.raises(SystemExit):
+            train.main(shlex.split(f"{TRAIN} --checkpoint_path {tmp_path}/wrong.pt {wrong}"))
+        assert "--masks are two, of --train_tokens and --val_tokens" in capfd.readouterr().err
 
 
 def test_a_training_starts_from_a_bigram_fit(run, tmp_path):

@@ -1,5 +1,6 @@
 """The scripts and the notebook in examples/, at tiny sizes."""
 
+import json
 import re
 import runpy
 import sys
@@ -10,6 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from minlm.corpus.chat import collect_chat
 from minlm.tokenization import BPETokenizer
 from minlm.training.metrics import write_metrics
 from minlm.transformer import TransformerLM
@@ -54,6 +56,21 @@ def test_generating_from_a_finished_run(project, monkeypatch, capsys):
     output = run(monkeypatch, capsys, "generate.py", "The cat", "--max_new_tokens", "5")
     assert "12 steps of training" in output
     assert output.count("The cat") == 3
+
+
+def test_conversations_of_verses(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(monkeypatch, capsys, "chat.py", "--write")
+    assert collect_chat(["chats/train.jsonl"], ["chats/valid.jsonl"], "data") == {"train": 360, "valid": 120}
+    train, valid = (
+        {
+            tuple(message["content"] for message in json.loads(line)["messages"])
+            for line in path.read_text().splitlines()
+        }
+        for path in (tmp_path / "chats/train.jsonl", tmp_path / "chats/valid.jsonl")
+    )
+    assert not {question for question, _ in valid} & {question for question, _ in train}
+    assert {answer for _, answer in valid} == {answer for _, answer in train}
 
 
 def test_the_notebook_runs(project):

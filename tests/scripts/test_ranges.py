@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from minlm.corpus.bible import write_sample
+from minlm.corpus.chat import collect_chat
 from minlm.corpus.gutenberg.catalog import write_catalog
 from minlm.corpus.gutenberg.chunks import build_ancients
 from minlm.corpus.gutenberg.selection import write_selection
@@ -30,7 +31,8 @@ PROGRAMS = {
     "corpus.sample.valid_every": ["sample_corpus"],
     "corpus.files.valid_fraction": ["collect_files"],
     "corpus.target_total_words": ["mix"],
-    "corpus.seed": ["collect_files", "mix", "build_ancients"],
+    "corpus.chat.valid_fraction": ["collect_chat"],
+    "corpus.seed": ["collect_files", "collect_chat", "mix", "build_ancients"],
     "ancients.share": ["mix", "export --ancients_share"],
     "ancients.author_year_end": ["catalog", "selection"],
     "ancients.request_delay": ["catalog", "fetch_book"],
@@ -52,11 +54,15 @@ PROGRAMS = {
     "ancients.languages": ["catalog"],
     "ancients.light_cleaning": ["clean_book --light"],
     "ancients.keep_typography": ["clean_book"],
-    "tokenizer.output_dtype": ["tokenize"],
+    "tokenizer.pattern": ["train_tokenizer", "count_words"],
+    "tokenizer.special_tokens": ["train_tokenizer", "count_words", "tokenize --special_tokens"],
+    "tokenizer.output_dtype": ["tokenize", "tokenize_chat"],
     # The workflow itself uses these, or gives them to a program in another form.
     **{key: [] for key in LEAVES if key.startswith("corpus.tinystories.")},
     "corpus.files.train": [],
     "corpus.files.valid": [],
+    "corpus.chat.train": [],
+    "corpus.chat.valid": [],
     "tokenizer.shards": [],
     "run": [],
     "training.devices": [],
@@ -66,7 +72,7 @@ PROGRAMS = {
 }
 # Flags that mean something else to a person than to a run: their own default and sentence.
 OWN_DEFAULT = {"export --corpus_source": None, "generate --max_tokens": 100, "generate": None}
-OWN_SENTENCE = {"export --corpus_source", "generate"}
+OWN_SENTENCE = {"export --corpus_source", "generate", "tokenize --special_tokens"}
 # Values that a program takes from people, though no whole run can use them.
 FOR_PEOPLE = {("selection", "max_books", 1), ("train", "vocab_size", 256)}
 
@@ -184,6 +190,7 @@ def test_the_training_settings_are_the_schemas():
     [
         (TransformerLM, ["model"]),
         (collect_files, ["corpus.files", "corpus"]),
+        (collect_chat, ["corpus.chat", "corpus"]),
         (build_ancients, ["ancients", "corpus"]),
         (write_sample, ["corpus.sample"]),
         (mix_corpora, ["corpus", "ancients"]),

@@ -105,10 +105,15 @@ def test_special_tokens_without_an_id_get_new_ones():
     assert tokenizer.special_tokens == ["<x>", "ab", "<y>"]
 
 
-def test_special_tokens_not_asked_for_are_ordinary_text(gpt2_files):
-    tokenizer = BPETokenizer.from_files(*gpt2_files)
+def test_special_tokens_not_asked_for_are_ordinary_text(gpt2):
+    tokenizer = BPETokenizer(gpt2.vocab, gpt2.merges)
     assert 50256 not in tokenizer.encode(END)
     assert tokenizer.decode(tokenizer.encode(END)) == END
+
+
+def test_the_end_of_a_text_is_known_from_the_files(gpt2_files, trained_files):
+    assert BPETokenizer.from_files(*gpt2_files).encode(END) == [50256]
+    assert BPETokenizer.from_files(*trained_files).encode(END) == [256]
 
 
 def test_merges_go_by_rank_then_from_left_to_right():

@@ -72,6 +72,34 @@ def test_fingerprint_is_of_the_content_not_of_the_file(trained, trained_files, t
     assert other.fingerprint != trained.fingerprint
 
 
+@pytest.mark.parametrize("pattern", ["gpt4", r"\w+|\s"])
+def test_pattern_and_special_tokens_travel_with_the_files(bible_file, tmp_path, pattern):
+    tokens = [END, "<|user|>", "<é ü>"]
+    trained = BPETokenizer.train(bible_file, 300, tokens, pattern=pattern)
+    trained.save(tmp_path / "v", tmp_path / "m")
+    loaded = BPETokenizer.from_files(tmp_path / "v", tmp_path / "m")
+    assert (loaded.pattern, loaded.special_tokens) == (pattern, tokens)
+    assert loaded.encode("<|user|>I'LL 12345<é ü>") == trained.encode("<|user|>I'LL 12345<é ü>")
+    assert loaded.fingerprint == trained.fingerprint != BPETokenizer(trained.vocab, trained.merges, tokens).fingerprint
+    model = tokenizers.models.BPE.from_file(str(tmp_path / "v"), str(tmp_path / "m"))  # skips the first line
+    assert tokenizers.Tokenizer(model).get_vocab_size() == 300
+
+
+@pytest.mark.parametrize(
+    "header", ['{"pattern": 1}', '{"special_tokens": "ab"}', '{"special_tokens": [1]}', '{"a": 1}', "{"]
+)
+def test_bad_header_of_merges(copied, header):
+    copied[1].write_text(f"#version: 0.2 {header}\n" + copied[1].read_text("utf-8").partition("\n")[2], "utf-8")
+    with pytest.raises(MinlmError, match=r"merges.txt is not a list of merges with a pattern .* or is damaged"):
+        load(copied)
+
+
+def test_a_pattern_in_the_files_that_is_none(copied):
+    copied[1].write_text('#version: 0.2 {"pattern": "("}\n' + copied[1].read_text("utf-8").partition("\n")[2], "utf-8")
+    with pytest.raises(MinlmError, match=r"merges.txt: the pattern .* is none of gpt2"):
+        load(copied)
+
+
 def test_a_special_token_that_is_new_is_announced(trained_files, caplog):
     tokenizer = BPETokenizer.from_files(*trained_files, [END, "<x>"])
     assert tokenizer.encode("<x>") == [1000]

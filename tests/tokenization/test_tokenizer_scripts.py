@@ -84,7 +84,8 @@ def test_tokenize_with_bad_files(bible_file, trained_files, tmp_path, capsys):
     assert "there is no such file" in fails(tokenize, absent, capsys)
     swapped = [*common, "--vocab_path", merges, "--merges_path", vocab]
     assert "is not a vocabulary" in fails(tokenize, swapped, capsys)
-    other = [*common, "--vocab_path", vocab, "--merges_path", merges, "--special_tokens", "<x>"]
+    BPETokenizer({i: bytes([i]) for i in range(256)}, []).save(tmp_path / "v", tmp_path / "m")
+    other = [*common, "--vocab_path", tmp_path / "v", "--merges_path", tmp_path / "m", "--special_tokens", "<x>"]
     with pytest.raises(SystemExit):
         tokenize.main([str(argument) for argument in other])
     assert "<|endoftext|> ends every document" in capsys.readouterr().err

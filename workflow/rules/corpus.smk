@@ -79,6 +79,34 @@ rule collect_files:
         " --seed {params.seed} --output_train {output.train:q} --output_valid {output.valid:q} --log_file {log:q}"
 
 
+rule collect_chat:
+    input:
+        train=expand_globs(CORPUS["chat"]["train"]),
+        valid=expand_globs(CORPUS["chat"]["valid"]),
+    output:
+        train="data/chat/train.jsonl",
+        valid="data/chat/valid.jsonl",
+        texts=["data/chat/train.txt", "data/chat/valid.txt"],
+    log:
+        "logs/collect_chat.log",
+    benchmark:
+        "logs/benchmarks/collect_chat.tsv"
+    conda:
+        "../../envs/minlm.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        files=lambda wildcards, input: flags({"train": list(input.train), "valid": list(input.valid)}),
+        flags=RUNS.settings("corpus.chat", "valid_fraction"),
+        seed=CORPUS["seed"],
+    message:
+        "Collecting your conversations."
+    shell:
+        "job python -m minlm.scripts.collect_chat {params.files} {params.flags} --seed {params.seed}"
+        ' --output_folder "$(dirname {output.train:q})" --log_file {log:q}'
+
+
 rule mix:
     input:
         train=lambda wildcards: f"data/{RUNS[wildcards.run_dir]['corpus']['source']}/train.txt",

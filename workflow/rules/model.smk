@@ -35,6 +35,7 @@ rule train:
         **TOKENIZER_FILES,
         train=RUNS.output_of("tokens", *shard_paths("data/{run_dir}tokens/train.npy", SHARDS)),
         valid=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
+        masks=RUNS.masks("data/{run_dir}tokens/train.mask.npy", "data/{run_dir}tokens/valid.mask.npy"),
         bigram=RUNS.bigram_fit("<results>/{run_dir}bigram.pt"),
         init=RUNS.first_model(f"<results>/{{run_dir}}{USED_MODEL}"),
     output:
@@ -66,8 +67,8 @@ rule train:
     shell:
         # the state of an interrupted run is not an output, because Snakemake deletes the outputs of a job that failed
         "job python {params.torchrun} -m minlm.scripts.train --train_tokens {input.train:q} --val_tokens {input.valid:q}"
-        " --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.start} {params.vocab} {params.model}"
-        " {params.training} {params.execution} --threads {threads}"
+        " --masks {input.masks:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q} {params.start}"
+        " {params.vocab} {params.model} {params.training} {params.execution} --threads {threads}"
         " --checkpoint_path {output.model:q} --log_csv {output.metrics:q} --log_file {log:q}"
 
 
@@ -77,6 +78,7 @@ rule evaluate:
         model=f"<results>/{{run_dir}}{USED_MODEL}",
         tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy"),
         text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt"),
+        mask=RUNS.masks("data/{run_dir}tokens/valid.mask.npy"),
     output:
         report("<results>/{run_dir}evaluation.json", caption="../report/evaluation.rst", category="Evaluation"),
     log:
@@ -100,7 +102,7 @@ rule evaluate:
     shell:
         "job python {params.torchrun} -m minlm.scripts.evaluate --checkpoint {input.model:q} --tokens {input.tokens:q}"
         " --text {input.text:q} --vocab_path {input.vocab:q} --merges_path {input.merges:q}"
-        " {params.execution} --threads {threads} --output {output:q} --log_file {log:q}"
+        " --mask {input.mask:q} {params.execution} --threads {threads} --output {output:q} --log_file {log:q}"
 
 
 # A model on the validation text of another run: what a tuned model has gained and forgotten.
@@ -110,6 +112,7 @@ use rule evaluate as evaluate_elsewhere with:
         model=RUNS.output_of("model", f"<results>/{{run_dir}}{USED_MODEL}"),
         tokens=RUNS.output_of("tokens", "data/{run_dir}tokens/valid.npy", run="experiments/{text}/"),
         text=RUNS.output_of("corpus", "data/{run_dir}corpus/valid.txt", run="experiments/{text}/"),
+        mask=RUNS.masks("data/{run_dir}tokens/valid.mask.npy", run="experiments/{text}/"),
     output:
         "<results>/{run_dir}on/{text}.json",
     log:

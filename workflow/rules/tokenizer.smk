@@ -1,9 +1,11 @@
 # From text to tokens.
 
+WORDS = ("pattern", "special_tokens")  # what words are
+
 
 rule count_words:
     input:
-        "data/{run_dir}corpus/train.txt",
+        RUNS.output_of("corpus", "data/{run_dir}corpus/train.txt"),
     output:
         "data/{run_dir}tokenizer/word_counts{shard}.npz",
     log:
@@ -19,11 +21,12 @@ rule count_words:
         runtime=60,
     params:
         shard=lambda wildcards: shard_flag(wildcards.shard),
+        flags=RUNS.settings("tokenizer", *WORDS),
     message:
         "Counting the pre-tokens of the training text {params.shard}."
     shell:
-        "job python -m minlm.scripts.count_words --inputs {input:q} {params.shard} --threads {threads}"
-        " --output {output:q} --log_file {log:q}"
+        "job python -m minlm.scripts.count_words --inputs {input:q} {params.shard} {params.flags}"
+        " --threads {threads} --output {output:q} --log_file {log:q}"
 
 
 if SHARDS > 1:
@@ -42,15 +45,18 @@ if SHARDS > 1:
         resources:
             mem_mb=2000,
             runtime=60,
+        params:
+            flags=RUNS.settings("tokenizer", *WORDS),
         message:
             "Adding up the counts of the shards."
         shell:
-            "job python -m minlm.scripts.count_words --inputs {input:q} --output {output:q} --log_file {log:q}"
+            "job python -m minlm.scripts.count_words --inputs {input:q} {params.flags}"
+            " --output {output:q} --log_file {log:q}"
 
 
 rule train_tokenizer:
     input:
-        RUNS.output_of("corpus", "data/{run_dir}tokenizer/word_counts.npz"),
+        RUNS.output_of("words", "data/{run_dir}tokenizer/word_counts.npz"),
     output:
         **VOCAB,
     log:
@@ -62,7 +68,7 @@ rule train_tokenizer:
         mem_mb=2000,
         runtime=60,
     params:
-        flags=RUNS.settings("tokenizer", "vocab_size"),
+        flags=RUNS.settings("tokenizer", "vocab_size", *WORDS),
     message:
         "Training a tokenizer ({params.flags})."
     shell:
@@ -98,3 +104,36 @@ rule tokenize:
         "job python -m minlm.scripts.tokenize --inputs {input.text:q} --vocab_path {input.vocab:q}"
         " --merges_path {input.merges:q} {params.shard} {params.flags} --threads {threads}"
         ' --output_dir "$(dirname {output:q})" --log_file {log:q}'
+
+
+CHATS = [run for run in RUNS if RUNS.is_chat(run)]
+
+if CHATS:
+
+    ruleorder: tokenize_chat > tokenize
+
+    rule tokenize_chat:
+        input:
+            **TOKENIZER_FILES,
+            chat="data/chat/{split}.jsonl",
+        output:
+            tokens="data/{run_dir}tokens/{split}.npy",
+            mask="data/{run_dir}tokens/{split}.mask.npy",
+        log:
+            "logs/{run_dir}tokenize_chat_{split}.log",
+        wildcard_constraints:
+            run_dir=any_of(CHATS),
+            split="train|valid",
+        conda:
+            "../../envs/minlm.yaml"
+        resources:
+            mem_mb=4000,
+            runtime=120,
+        params:
+            flags=RUNS.settings("tokenizer", "output_dtype"),
+        message:
+            "Turning the {wildcards.split} conversations into tokens."
+        shell:
+            "job python -m minlm.scripts.tokenize_chat --input {input.chat:q} --vocab_path {input.vocab:q}"
+            " --merges_path {input.merges:q} {params.flags}"
+            ' --output_dir "$(dirname {output.tokens:q})" --log_file {log:q}'

@@ -21,8 +21,10 @@ class Encoder:
         MinlmError: there are too many merges, or an id is too large.
     """
 
-    def __init__(self, ids: Mapping[bytes, int], merges: Sequence[Merge], special_tokens: Sequence[str]):
-        self._scanner = Scanner(special_tokens)
+    def __init__(
+        self, ids: Mapping[bytes, int], merges: Sequence[Merge], special_tokens: Sequence[str], pattern: str = "gpt2"
+    ):
+        self._scanner = Scanner(special_tokens, pattern)
         special_words = [token.encode() for token in special_tokens]
 
         def ids_of(tokens: Iterable[bytes]) -> np.ndarray:

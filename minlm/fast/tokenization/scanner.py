@@ -16,8 +16,8 @@ class Scanner:
         bounds: int64; word k of the current block is `block[bounds[k]:bounds[k + 1]]`.
     """
 
-    def __init__(self, special_tokens: Sequence[str]):
-        self._tables = scan_tables([token.encode() for token in special_tokens])
+    def __init__(self, special_tokens: Sequence[str], pattern: str = "gpt2"):
+        self._tables = scan_tables([token.encode() for token in special_tokens], pattern)
         self._make_room(1 << 12)
 
     def _make_room(self, size: int) -> None:

@@ -16,9 +16,9 @@ NEVER = -1 << 62  # the initial count of special tokens: it stays negative, so t
 class WordCounter:
     """`minlm.tokenization.word_counter.WordCounter`, compiled."""
 
-    def __init__(self, special_tokens: Sequence[str]):
-        self.special_tokens = list(special_tokens)
-        self._scanner = Scanner(special_tokens)
+    def __init__(self, special_tokens: Sequence[str], pattern: str = "gpt2"):
+        self.special_tokens, self.pattern = list(special_tokens), pattern
+        self._scanner = Scanner(special_tokens, pattern)
         self._words = word_table.WordTable(pool_bytes=1 << 16)
         self._once = np.ones(1, dtype=np.int64)
         self.add_counts({token.encode(): NEVER for token in special_tokens})
@@ -58,4 +58,4 @@ class WordCounter:
         offsets = np.append(0, np.cumsum(lengths))
         joined = np.empty(offsets[-1], dtype=np.uint8)
         write_words(words.table, words.pool, entries * word_table.FIELDS, offsets, joined)
-        return WordCounts(joined, offsets, words.field(word_table.VALUE)[entries], self.special_tokens)
+        return WordCounts(joined, offsets, words.field(word_table.VALUE)[entries], self.special_tokens, self.pattern)

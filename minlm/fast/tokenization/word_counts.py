@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,15 +17,16 @@ SHORT = 15  # bytes of the longest word that `_order` sorts as two integers
 
 @dataclass(eq=False)
 class WordCounts(Mapping[bytes, int]):
-    """How often each word of a corpus occurs, and the special tokens at which its text was split."""
+    """How often each word of a corpus occurs, and the special tokens and the pattern by which its text was split."""
 
     joined: np.ndarray  # uint8: all words, one after another
     offsets: np.ndarray  # int64 (n + 1,): where each word starts, and the end
     counts: np.ndarray  # int64 (n,)
     special_tokens: list[str]
+    pattern: str = "gpt2"  # see `patterns.word_finder`
 
     @classmethod
-    def of(cls, counts: Mapping[bytes, int], special_tokens: Sequence[str] = ()) -> "WordCounts":
+    def of(cls, counts: Mapping[bytes, int], special_tokens: Sequence[str] = (), pattern: str = "gpt2") -> "WordCounts":
         """The arrays of a mapping; a `WordCounts` is returned as it is."""
         if isinstance(counts, cls):
             return counts
@@ -34,6 +35,7 @@ class WordCounts(Mapping[bytes, int]):
             np.cumsum([0, *map(len, counts)], dtype=np.int64),
             np.array(list(counts.values()), dtype=np.int64),
             list(special_tokens),
+            pattern,
         )
 
     @cached_property
@@ -55,16 +57,18 @@ class WordCounts(Mapping[bytes, int]):
         return [text[start:end] for start, end in pairwise(offsets)]
 
     def write(self, file: IO[bytes]) -> None:
-        """Write an `.npz` of the arrays `bytes`, `offsets`, `counts` and `special_tokens` (str).
+        """Write an `.npz` of the arrays `bytes`, `offsets`, `counts`, `special_tokens` and, if not "gpt2", `pattern`.
 
         The words of up to 15 bytes come first, sorted, then the longer ones, sorted: equal counts give equal files.
         """
         order, lengths = self._order(), np.diff(self.offsets)
         offsets = np.append(0, np.cumsum(lengths[order]))
         moves = np.repeat(self.offsets[:-1][order] - offsets[:-1], lengths[order])
+        pattern: dict[str, Any] = {} if self.pattern == "gpt2" else {"pattern": np.array([self.pattern])}
         np.savez(
             file, bytes=self.joined[moves + np.arange(offsets[-1])], offsets=offsets, counts=self.counts[order],
             special_tokens=np.array(self.special_tokens, dtype=np.str_),
+            **pattern,
         )  # fmt: skip
 
     def _order(self) -> np.ndarray:
@@ -94,12 +98,16 @@ class WordCounts(Mapping[bytes, int]):
         ):
             names = ("bytes", "offsets", "counts", "special_tokens")
             text, offsets, counts, special = (_read_array(archive, f"{name}.npy") for name in names)
-            dtypes = (text.dtype, offsets.dtype, counts.dtype, special.dtype.kind)
-            dimensions = {array.ndim for array in (text, offsets, counts, special)}
+            patterns = np.array(["gpt2"])
+            if "pattern.npy" in archive.namelist():
+                patterns = _read_array(archive, "pattern.npy")
+            dtypes = (text.dtype, offsets.dtype, counts.dtype, special.dtype.kind, patterns.dtype.kind)
+            dimensions = {array.ndim for array in (text, offsets, counts, special, patterns)}
             if not (
-                dtypes == (np.uint8, np.int64, np.int64, "U")
+                dtypes == (np.uint8, np.int64, np.int64, "U", "U")
                 and dimensions == {1}
                 and len(counts) == len(offsets) - 1
+                and len(patterns) == 1
                 and offsets[0] == 0
                 and offsets[-1] == len(text)
                 and (offsets[1:] > offsets[:-1]).all()  # a difference could overflow, and so could a sum of integers
@@ -107,8 +115,8 @@ class WordCounts(Mapping[bytes, int]):
                 and counts.sum(dtype=np.float64) < 2**62
             ):
                 raise ValueError("the arrays do not fit each other")
-            "".join(special_tokens := special.tolist()).encode()  # raises if one is not valid text
-        return cls(text, offsets, counts, special_tokens)
+            "".join([*(special_tokens := special.tolist()), patterns[0]]).encode()  # raises if one is not valid text
+        return cls(text, offsets, counts, special_tokens, str(patterns[0]))
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -26,7 +26,7 @@ def linear_cross_entropy(
     Args:
         hidden: (..., d_model), any floating dtype; under autocast, products are computed in its dtype.
         weight: (vocab, d_model), of the output layer.
-        targets: integer ids (...), below vocab.
+        targets: integer ids (...), below vocab; a position with a negative one has the loss 0.
         max_logits: approximate number of logits in a chunk; by default it depends on the device.
         compiled: use torch.compile for the work on a chunk.
 
@@ -80,17 +80,17 @@ def _loss_and_gradients(
 ) -> tuple[Tensor, Tensor | None]:
     """The summed loss and its gradient of `hidden`; adds that of `weight` to `grad_weight` (None: no gradients)."""
     logits = (hidden @ weight.T).float()  # (positions, vocab); changed in place below
-    targets = targets.unsqueeze(-1)
+    targets, counts = targets.clamp(min=0).unsqueeze(-1), targets.unsqueeze(-1) >= 0
     largest = logits.amax(-1, keepdim=True)
     of_target = logits.gather(-1, targets) - largest
     exponentials = logits.sub_(largest).exp_()
     sums = exponentials.sum(-1, keepdim=True)
-    loss = (sums.log() - of_target).sum()
+    loss = ((sums.log() - of_target) * counts).sum()
     if grad_weight is None:
         return loss, None
     # Gradient of the logits: softmax - one-hot. The one is subtracted before rounding to 16 bits would hide the rest.
-    gradient = exponentials.mul_(1 / sums).to(hidden.dtype)
-    gradient.scatter_(-1, targets, (of_target.exp() / sums - 1).to(hidden.dtype))
+    gradient = exponentials.mul_(1 / sums * counts).to(hidden.dtype)
+    gradient.scatter_(-1, targets, ((of_target.exp() / sums - 1) * counts).to(hidden.dtype))
     if hidden.dtype == torch.float32:
         grad_weight.addmm_(gradient.T, hidden)
     else:  # products in 16 bits, their sum over the chunks in 32 bits

@@ -25,8 +25,11 @@ for (const name of ["temperature", "top_p"]) {
 }
 
 async function write() {
+  const chat = form.chat?.checked;
+  if (chat && form.prompt.value.trim() === "") return showProblem("Write something to answer first.");
   running = new AbortController();
-  clear();
+  if (chat) beginTurn();
+  else clear();
   setBusy(true);
   const temperature = Number(form.temperature.value);
   text.classList.toggle("greedy", temperature === 0); // no random numbers, so no seed
@@ -36,7 +39,7 @@ async function write() {
       headers: { "Content-Type": "application/json" },
       signal: running.signal,
       body: JSON.stringify({
-        prompt: form.prompt.value,
+        ...(chat ? { messages } : { prompt: form.prompt.value }),
         temperature,
         top_p: Number(form.top_p.value),
         max_tokens: Number(form.max_tokens.value),
@@ -54,6 +57,7 @@ async function write() {
   } finally {
     running = null;
     setBusy(false);
+    if (chat) endTurn();
   }
 }
 
@@ -69,16 +73,52 @@ async function* events(body) {
   }
 }
 
+// --- a chat -----------------------------------------------------------------------------------------------------------
+
+let messages = []; // so far; the model reads all of them each time
+
+find("chat")?.addEventListener("change", newChat);
+find("new-chat")?.addEventListener("click", newChat);
+
+function newChat() {
+  if (running) return;
+  messages = [];
+  clear();
+  for (const id of ["text", "legend", "keep-seed"]) find(id).hidden = true;
+}
+
+function beginTurn() {
+  find("problem").hidden = find("hint").hidden = true;
+  unfinished = [];
+  count = 0;
+  messages.push({ role: "user", content: form.prompt.value });
+  turn = element("div", "turn assistant");
+  text.append(element("div", "turn user", form.prompt.value), turn);
+}
+
+function endTurn() {
+  if (turn.textContent.trim() === "") { // it failed or was stopped at once, or the model said nothing
+    messages.pop();
+    turn.previousSibling.remove();
+    turn.remove();
+  } else {
+    messages.push({ role: "assistant", content: turn.textContent });
+    form.prompt.value = "";
+  }
+  turn = text;
+}
+
 // --- the text --------------------------------------------------------------------------------------------------------
 
 let unfinished = []; // tokens that ended inside a character
+let turn = text; // what tokens are added to
 
 const handle = {
   waiting({ in_front }) { showStatus(`Waiting: ${plural(in_front, "request")} ahead of you.`); },
   start({ seed, prompt_tokens, context_length }) {
     showStatus("Writing …");
     text.dataset.seed = seed;
-    text.append(element("span", "prompt-text", form.prompt.value));
+    if (turn === text) text.append(element("span", "prompt-text", form.prompt.value));
     for (const id of ["text", "legend"]) find(id).hidden = false;
     find("keep-seed").hidden = isGreedy();
     const read = `The model reads only the last ${context_length} of them, its context.`;
@@ -93,7 +133,7 @@ const handle = {
   },
   rest(rest) { addSpan(rest.text); },
   end({ tokens, seconds, ended }) {
-    const reason = ended ? "The model ended the text" : "The text reached its length";
+    const reason = ended ? `The model ended the ${turn === text ? "text" : "turn"}` : "The text reached its length";
     const seed = isGreedy() ? "" : `, seed ${text.dataset.seed}`;
     showStatus(`${reason}: ${plural(tokens, "token")} in ${seconds.toFixed(1)} s${seed}.`);
   },
@@ -110,7 +150,7 @@ function addSpan(characters) {
   const bits = span.tokens.reduce((sum, token) => sum - Math.log2(token.probability), 0);
   span.style.setProperty("--surprise", Math.min(bits / BITS_OF_FULL_COLOR, 1));
   span.classList.toggle("line-end", /^\n+$/.test(characters));
-  text.append(span);
+  turn.append(span);
   if (sawEnd && hiddenBelow() > 0) scrollBy(0, hiddenBelow());
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from published import END
+from published import END, PATTERNS
 
 from minlm.bulk.count_words import count_words
 from minlm.fast.tokenization.kernels import word_table
@@ -19,7 +19,25 @@ SPECIALS = [END, "<|a|>", "<|a|><|b|>", "<|b|>", "é中", "  "]
 pieces = st.one_of(
     st.sampled_from([*SPECIALS, "<|", "|>", "<|a", "<", "<|endoftext|", "é", "中"]),
     st.sampled_from(
-        ["'s", "'ll", "'", "it's", " the", "The", "12", "  \n", "\u3000", "\x85", "\u2028", "\xa0 ", "\x1f"]
+        [
+            "'s",
+            "'ll",
+            "'",
+            "it's",
+            " the",
+            "The",
+            "12",
+            "345",
+            "  \n",
+            "\n",
+            "\r\n  ",
+            ".",
+            "\u3000",
+            "\x85",
+            "\u2028",
+            "\xa0 ",
+            "\x1f",
+        ]
     ),
     st.sampled_from(["中文字", "e\u0301\u0300", "😀", "a" * 15, "b" * 16, "c" * 63, " d" * 32, "." * 64, "é" * 32]),
     st.text(max_size=4),
@@ -30,6 +48,7 @@ invalid = st.sampled_from(
 texts = st.lists(pieces | invalid, max_size=12).map(b"".join)
 special_tokens = st.sampled_from([SPECIALS, SPECIALS[:1], SPECIALS[:3], []])
 errors = st.sampled_from(["strict", "surrogateescape"])
+patterns = st.sampled_from(list(PATTERNS))
 
 
 def outcome(work):
@@ -40,10 +59,10 @@ def outcome(work):
         return f"invalid at {error.start}"
 
 
-@given(st.lists(texts, max_size=3), special_tokens, errors)
-def test_counts(parts, special_tokens, errors):
+@given(st.lists(texts, max_size=3), special_tokens, errors, patterns)
+def test_counts(parts, special_tokens, errors, pattern):
     def count(backend):
-        counter = backend.WordCounter(special_tokens)
+        counter = backend.WordCounter(special_tokens, pattern)
         for part in parts:
             counter.add_text(part, errors)
         once = dict(counter.counts())
@@ -64,11 +83,11 @@ def ids_of(encoder, part, errors):
     return encoder.encode(part, errors).tolist()
 
 
-@given(st.lists(texts, max_size=3), special_tokens, errors)
-def test_ids(parts, special_tokens, errors):
+@given(st.lists(texts, max_size=3), special_tokens, errors, patterns)
+def test_ids(parts, special_tokens, errors, pattern):
     vocab = [*VOCAB, *map(str.encode, special_tokens)]
     ids = {token: index for index, token in enumerate(vocab)}
-    encoders = [backend.Encoder(ids, MERGES, special_tokens) for backend in (FAST, PLAIN)]
+    encoders = [backend.Encoder(ids, MERGES, special_tokens, pattern) for backend in (FAST, PLAIN)]
     for part in [*parts, *parts]:  # the second time from the cache
         fast, plain = (outcome(partial(ids_of, encoder, part, errors)) for encoder in encoders)
         assert fast == plain

@@ -1,4 +1,4 @@
-"""Where words begin: the compiled scanner against `regex` with GPT-2's published pattern."""
+"""Where words begin: the compiled scanner against `regex` with the published patterns."""
 
 import random
 import sys
@@ -10,22 +10,23 @@ import pytest
 import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
-from published import GPT2_PATTERN
+from published import PATTERNS
 
 from minlm.fast.tokenization import scanner
 
-pattern_words = regex.compile(GPT2_PATTERN).findall
+pattern_words = {name: regex.compile(pattern).findall for name, pattern in PATTERNS.items()}
 WHITE = "".join(c for c in map(chr, range(0x3001)) if regex.match(r"\s", c))
 characters = st.one_of(
     st.sampled_from("'''sdmtlrveSx  \n\r09.,-é中²٣\u0301😀𝐀𝟎\x1c\x1f\x7f\x80\u180e\u200b\ufeff"),
     st.sampled_from(WHITE),
+    st.sampled_from("\n\n\n\r \t.…'ſSLREVa1٣\u0903"),
     st.characters(exclude_categories=["Cs"]),
 )
-finder = scanner.Scanner([])
+finders = {name: scanner.Scanner([], name) for name in PATTERNS}
 
 
-def scanned_words(text: str, block_bytes: int = scanner.BLOCK_BYTES) -> list[str]:
-    words = []
+def scanned_words(pattern: str, text: str, block_bytes: int = scanner.BLOCK_BYTES) -> list[str]:
+    finder, words = finders[pattern], []
     with mock.patch.object(scanner, "BLOCK_BYTES", block_bytes):
         for block, count in finder.blocks(text.encode()):
             bounds = finder.bounds[: count + 1].tolist()
@@ -33,26 +34,33 @@ def scanned_words(text: str, block_bytes: int = scanner.BLOCK_BYTES) -> list[str
     return words
 
 
-@given(st.text(characters, max_size=60), st.integers(1, 100))
-@example("\x1f's", 1)
-@example("a\u3000", 2)
-@example("'", 3)
-@example("don'll" * 9, 20)
-def test_words_of_short_texts(text, block_bytes):
-    assert scanned_words(text) == pattern_words(text)
-    assert scanned_words(text, block_bytes) == pattern_words(text)
+@pytest.mark.parametrize("pattern", PATTERNS)
+@given(text=st.text(characters, max_size=60), block_bytes=st.integers(1, 100))
+@example(text="\x1f's", block_bytes=1)
+@example(text="a\u3000", block_bytes=2)
+@example(text="'", block_bytes=3)
+@example(text="don'll" * 9, block_bytes=20)
+@example(text="'ſx", block_bytes=9)
+@example(text=".\n  \n\t…a 12345", block_bytes=4)
+@example(text="\n" + " " * 99 + "\n  \n   x", block_bytes=30)
+def test_words_of_short_texts(pattern, text, block_bytes):
+    assert scanned_words(pattern, text) == pattern_words[pattern](text)
+    assert scanned_words(pattern, text, block_bytes) == pattern_words[pattern](text)
 
 
+@pytest.mark.parametrize("pattern", PATTERNS)
 @given(
-    st.integers(50, 70).flatmap(lambda size: st.sampled_from(["a", " ", "'", ".", "7", "\n"]).map(lambda c: c * size)),
-    st.text(characters, max_size=12),
-    st.sampled_from(["", "b", " ", "'ll", "é", "\u2003"]),
+    before=st.integers(50, 70).flatmap(
+        lambda size: st.sampled_from(["a", " ", "'", ".", "7", "\n"]).map(lambda c: c * size)
+    ),
+    text=st.text(characters, max_size=12),
+    after=st.sampled_from(["", "b", " ", "'ll", "é", "\u2003", "\n"]),
 )
-def test_words_at_the_edges_of_64_bytes(before, text, after):
+def test_words_at_the_edges_of_64_bytes(pattern, before, text, after):
     for shift in range(4):
         shifted = before[shift:] + text + after
-        assert scanned_words(shifted) == pattern_words(shifted)
-        assert scanned_words(shifted * 3) == pattern_words(shifted * 3)
+        assert scanned_words(pattern, shifted) == pattern_words[pattern](shifted)
+        assert scanned_words(pattern, shifted * 3) == pattern_words[pattern](shifted * 3)
 
 
 def test_every_character_alone_and_between_others():
@@ -61,7 +69,8 @@ def test_every_character_alone_and_between_others():
         block = [chr(point) for point in range(first, first + 0x400) if not 0xD800 <= point < 0xE000]
         if any(unicodedata.category(c) not in ("Cn", "Co") for c in block) or first % 0x10000 == 0:
             text = "".join(f"a{c}1 {c}{c}.{c}  {c}'s{c}" for c in block)
-            assert scanned_words(text) == pattern_words(text)
+            for pattern, find_words in pattern_words.items():
+                assert scanned_words(pattern, text) == find_words(text)
 
 
 CONTRACTIONS = ["'s", "'ll", "'re", "'ve", "'d", "'m", "'t", "'", "''", "'l", "'S", "'r"]
@@ -94,12 +103,13 @@ def compare_many(count: int, seed: int) -> None:
             by_category.setdefault(category, []).append(c)
     for _ in range(count):
         text, block_bytes = fuzzed(rng, by_category), rng.choice([scanner.BLOCK_BYTES, rng.randrange(1, 200)])
-        if scanned_words(text, block_bytes) != pattern_words(text):
-            assert scanned_words(text, block_bytes) == pattern_words(text), repr((text, block_bytes))
+        for pattern, find_words in pattern_words.items():
+            if (words := scanned_words(pattern, text, block_bytes)) != find_words(text):
+                assert words == find_words(text), repr((pattern, text, block_bytes))
 
 
 def test_fuzzed_words():
-    compare_many(10_000, seed=1)
+    compare_many(5_000, seed=1)
 
 
 @pytest.mark.slow

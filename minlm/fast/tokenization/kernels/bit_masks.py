@@ -4,6 +4,7 @@ from minlm.fast.tokenization.kernels.compiler import kernel
 from minlm.fast.tokenization.kernels.instructions import lowest_bit, natural, num_bits
 
 ALL = -1  # all 64 bits set
+ALL_BUT_HIGHEST = 0x7FFFFFFFFFFFFFFF
 
 
 @kernel
@@ -46,3 +47,15 @@ def list_bits(masks, size, positions):
         num_set += num_bits(masks[block])
     positions[num_set] = size
     return num_set
+
+
+@kernel
+def shift_in(mask, last):
+    """The mask shifted by one byte; its lowest bit is the highest of `last`, the mask of the 64 bytes before."""
+    return mask << 1 | (last >> 63 & 1)
+
+
+@kernel
+def next_bits(masks, row, block):
+    """The bits of a row that follow each of a block's: the block shifted the other way. There must be a next block."""
+    return (masks[row, block] >> 1 & ALL_BUT_HIGHEST) | masks[row, block + 1] << 63

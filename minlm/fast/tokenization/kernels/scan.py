@@ -7,49 +7,48 @@ bytes. Rare cases (apostrophes, special tokens, characters of several bytes) are
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import regex
 
-from minlm.fast.tokenization.kernels.bit_masks import ALL, clear_bits, get_bit, list_bits, set_bits
+from minlm.fast.tokenization.kernels.bit_masks import ALL, clear_bits, get_bit, list_bits, next_bits, set_bits, shift_in
+from minlm.fast.tokenization.kernels.characters import (
+    DIGIT,
+    INVALID,
+    LETTER,
+    NEWLINE,
+    NUM_MASKS,
+    OTHER,
+    RARE,
+    STARTS,
+    WHITE,
+    character_kinds,
+    decode,
+)
 from minlm.fast.tokenization.kernels.compiler import kernel
+from minlm.fast.tokenization.kernels.gpt4_rules import apply_gpt4_rules, group_digits, join_to_letters, mark_indentation
 from minlm.fast.tokenization.kernels.instructions import bytes_between, lowest_bit
 
-LETTER, DIGIT, WHITE, OTHER = 0, 1, 2, 3  # kinds of characters; the first three also number rows of the masks
-RARE, STARTS, NUM_MASKS = 3, 4, 5  # more rows: bytes that are handled one by one, and the starts of words
 PADDING = 64  # bytes that may be read after the end of a text
 LOOKAHEAD = 8  # bytes after a position that can decide whether a word starts there, such as white space and a letter
-INVALID = -1  # no code point
 ALL_VALID = -1  # no position
-ALL_BUT_HIGHEST = 0x7FFFFFFFFFFFFFFF
 
 
 class ScanTables(NamedTuple):
     """The tables of `find_words`."""
 
-    character_kinds: np.ndarray  # uint8 (0x110000,): the kind of each code point
+    kinds: np.ndarray  # see `character_kinds`
     specials: np.ndarray  # uint8: the special tokens, longest first, one after another
     special_bounds: np.ndarray  # int64 (n + 1,): where each starts, and the end
+    gpt4: bool  # GPT-4's rules instead of GPT-2's
 
 
-def scan_tables(special_tokens: Sequence[bytes]) -> ScanTables:
-    """The tables for a text with these special tokens."""
+def scan_tables(special_tokens: Sequence[bytes], pattern: str = "gpt2") -> ScanTables:
+    """The tables for a text with these special tokens and a pattern: one of `patterns.PATTERNS` by name."""
     longest_first = sorted(special_tokens, key=len, reverse=True)
     bounds = np.cumsum([0, *map(len, longest_first)], dtype=np.int64)
-    return ScanTables(_character_kinds(), np.frombuffer(b"".join(longest_first), dtype=np.uint8), bounds)
-
-
-@cache
-def _character_kinds() -> np.ndarray:
-    """The kind of each code point; takes 0.01 s."""
-    kinds = np.full(0x110000, OTHER, dtype=np.uint8)
-    # There are no letters, digits or white space from U+40000 on.
-    characters = np.arange(0x40000, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-    for run in regex.finditer(r"(\p{L}+)|(\p{N}+)|(\s+)", characters):
-        kinds[run.start() : run.end()] = {1: LETTER, 2: DIGIT, 3: WHITE}[run.lastindex or 0]
-    return kinds
+    specials = np.frombuffer(b"".join(longest_first), dtype=np.uint8)
+    return ScanTables(character_kinds(pattern == "marks"), specials, bounds, pattern == "gpt4")
 
 
 def scan_masks(size: int) -> np.ndarray:
@@ -70,17 +69,20 @@ def find_words(text, size, tables, masks, bounds):
     Returns:
         The number of words, and the first byte that is not UTF-8 or ALL_VALID.
     """
-    character_kinds, specials, special_bounds = tables
-    find_kinds(text, size, masks)
+    kinds, specials, special_bounds, gpt4 = tables
+    find_kinds(text, size, masks, gpt4)
     num_specials = find_specials(text, size, specials, special_bounds, masks, bounds)
-    invalid = mark_multibyte(text, size, character_kinds, masks)
-    apply_rules(text, size, masks)
+    invalid = mark_multibyte(text, size, kinds, masks, gpt4)
+    if gpt4:
+        apply_gpt4_rules(text, size, masks)
+    else:
+        apply_rules(text, size, masks)
     for k in range(num_specials):
         first, end = bounds[2 * k], bounds[2 * k + 1]
         clear_bits(masks, STARTS, first, end - first)
         set_bits(masks, STARTS, first, 1)
         set_bits(masks, STARTS, end, 1)
-    correct_rare(text, size, masks)
+    correct_rare(text, size, masks, gpt4)
     return list_bits(masks[STARTS], size, bounds), invalid
 
 
@@ -101,7 +103,10 @@ def find_certain_words(text, size, whole, tables, masks, bounds):
     found, invalid = find_words(text, end, tables, masks, bounds)
     specials = tables.special_bounds
     longest = specials[1] if specials.size > 1 else 0
-    while size < whole and found > 0 and bounds[found] > end - longest - LOOKAHEAD:
+    visible = end
+    while tables.gpt4 and visible > 0 and get_bit(masks, WHITE, visible - 1):
+        visible -= 1  # a later line end can change where the white space at the end is cut
+    while size < whole and found > 0 and bounds[found] > min(end - longest - LOOKAHEAD, visible):
         found -= 1
     return found, invalid
 
@@ -116,8 +121,8 @@ def character_end(text, position):
 
 
 @kernel
-def find_kinds(text, size, masks):
-    """Mark the ASCII letters, digits and white space, and the rare bytes, in their masks."""
+def find_kinds(text, size, masks, gpt4):
+    """Mark the ASCII letters, digits and white space, and the rare bytes, in their masks; line ends if they matter."""
     num_blocks = size // 64 + 1
     for block in range(num_blocks):
         i = block * 64
@@ -125,8 +130,10 @@ def find_kinds(text, size, masks):
         masks[DIGIT, block] = bytes_between(text, i, 48, 57)
         masks[WHITE, block] = bytes_between(text, i, 9, 13) | bytes_between(text, i, 32, 32)
         masks[RARE, block] = bytes_between(text, i, 128, 255) | bytes_between(text, i, 39, 39)
+        if gpt4:
+            masks[NEWLINE, block] = bytes_between(text, i, 10, 10) | bytes_between(text, i, 13, 13)
     after = ALL << (size & 63)  # the bits of the last block that are not text; the end counts as white space
-    for row in (LETTER, DIGIT, RARE):
+    for row in (LETTER, DIGIT, RARE, NEWLINE):
         masks[row, num_blocks - 1] &= ~after
     masks[WHITE, num_blocks - 1] |= after
     masks[WHITE, num_blocks] = ALL
@@ -134,7 +141,7 @@ def find_kinds(text, size, masks):
 
 @kernel
 def find_specials(text, size, specials, special_bounds, masks, found):
-    """Mark special tokens as white space, so that the word before them ends there.
+    """Mark special tokens as line ends, so that the word before them ends there and no word takes them in.
 
     Returns how many there are; `found` receives the start and the end of each.
     """
@@ -154,6 +161,7 @@ def find_specials(text, size, specials, special_bounds, masks, found):
                 for row in (LETTER, DIGIT, RARE):
                     clear_bits(masks, row, position, length)
                 set_bits(masks, WHITE, position, length)
+                set_bits(masks, NEWLINE, position, length)
                 found[2 * num_found] = position
                 found[2 * num_found + 1] = seen
                 num_found += 1
@@ -161,11 +169,11 @@ def find_specials(text, size, specials, special_bounds, masks, found):
 
 
 @kernel
-def mark_multibyte(text, size, character_kinds, masks):
+def mark_multibyte(text, size, kinds, masks, gpt4):
     """Mark the characters of several bytes in the masks of their kinds.
 
-    Only apostrophes and the first bytes of white space stay rare. Returns the first byte that is not UTF-8, or
-    ALL_VALID.
+    Only apostrophes and the first bytes of white space (and of punctuation, with GPT-4's rules) stay rare. Returns the
+    first byte that is not UTF-8, or ALL_VALID.
     """
     seen = 0
     invalid = ALL_VALID
@@ -179,10 +187,10 @@ def mark_multibyte(text, size, character_kinds, masks):
                 seen = position + length
                 clear_bits(masks, RARE, position, length)
                 if code_point != INVALID:
-                    kind = character_kinds[code_point]
+                    kind = kinds[code_point]
                     if kind != OTHER:
                         set_bits(masks, np.int64(kind), position, length)
-                    if kind == WHITE:
+                    if kind == WHITE or (gpt4 and kind == OTHER):
                         set_bits(masks, RARE, position, 1)
                 elif invalid == ALL_VALID:
                     invalid = position
@@ -206,7 +214,7 @@ def apply_rules(text, size, masks):
             | (digits & shift_in(digits, last_digits))
             | (others & shift_in(others, last_others))
         )
-        before_white = (white >> 1 & ALL_BUT_HIGHEST) | masks[WHITE, block + 1] << 63
+        before_white = next_bits(masks, WHITE, block)
         visible = ~white & ~after_its_kind & ~shift_in(spaces, last_spaces)
         masks[STARTS, block] = visible | (white & ~(shift_in(white, last_white) & before_white))
         last_letters, last_digits, last_others, last_white, last_spaces = letters, digits, others, white, spaces
@@ -214,42 +222,47 @@ def apply_rules(text, size, masks):
 
 
 @kernel
-def shift_in(mask, last):
-    """The mask shifted by one byte; its lowest bit is the highest of `last`, the mask of the 64 bytes before."""
-    return mask << 1 | (last >> 63 & 1)
-
-
-@kernel
-def correct_rare(text, size, masks):
-    """Correct the starts of words at apostrophes and at white space of several bytes."""
+def correct_rare(text, size, masks, gpt4):
+    """Correct the starts of words where the byte before and the byte after do not decide."""
     for block in range(size // 64 + 1):
         marks = masks[RARE, block]
         while marks != 0:
             position = block * 64 + lowest_bit(marks)
             marks &= marks - 1
-            if text[position] >= 128:  # if a word starts here, the first or the last byte is marked
-                length = decode(text, position, size)[1]
-                start = get_bit(masks, STARTS, position) | get_bit(masks, STARTS, position + length - 1)
-                clear_bits(masks, STARTS, position, length)
-                set_bits(masks, STARTS, position, start)
-            elif get_bit(masks, STARTS, position):  # no contraction starts inside a run of other characters
-                length = contraction_length(text, position, masks)
+            length = decode(text, position, size)[1] if text[position] >= 128 else 1
+            if get_bit(masks, DIGIT, position):
+                group_digits(text, position, size, masks)
+            elif get_bit(masks, WHITE, position):
+                if gpt4 and position > 0 and get_bit(masks, NEWLINE, position - 1):
+                    mark_indentation(position, size, masks)
+                if length > 1:  # if a word starts here, the first or the last byte is marked
+                    start = get_bit(masks, STARTS, position) | get_bit(masks, STARTS, position + length - 1)
+                    clear_bits(masks, STARTS, position, length)
+                    set_bits(masks, STARTS, position, start)
+            elif get_bit(masks, STARTS, position):
+                if length > 1:
+                    join_to_letters(position, length, masks)
+                    continue
+                length = contraction_length(text, position, masks, gpt4)  # none starts inside a run of other characters
                 if length > 0:
                     clear_bits(masks, STARTS, position + 1, length - 1)
                     set_bits(masks, STARTS, position + length, 1)
 
 
 @kernel
-def contraction_length(text, position, masks):
+def contraction_length(text, position, masks, any_case):
     """The length of the contraction ('s, 'd, 'm, 't, 'll, 've or 're) at this apostrophe, or 0."""
     if not get_bit(masks, LETTER, position + 1):  # may be the end of the text
         return 0
-    first = text[position + 1]
+    to_lower = 32 if any_case else 0
+    first, second = text[position + 1] | to_lower, text[position + 2]
     if first == 115 or first == 100 or first == 109 or first == 116:
         return 2
     if not get_bit(masks, LETTER, position + 2):
         return 0
-    second = text[position + 2]
+    if any_case and text[position + 1] == 0xC5 and second == 0xBF:  # ſ is a lower-case s
+        return 3
+    second |= to_lower
     if (first == 108 and second == 108) or ((first == 118 or first == 114) and second == 101):
         return 3
     return 0
@@ -266,24 +279,3 @@ def special_length(text, position, size, specials, special_bounds):
         if first + length == end:
             return length
     return 0
-
-
-@kernel
-def decode(text, position, size):
-    """The code point that starts at a byte of 128 or more, and its length; (INVALID, 1) if there is none (RFC 3629)."""
-    lead = np.int64(text[position])
-    if lead < 0xC2 or lead > 0xF4:
-        return INVALID, 1
-    length = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
-    if position + length > size:
-        return INVALID, 1
-    code_point = lead & (0x7F >> length)
-    for i in range(position + 1, position + length):
-        if text[i] & 0xC0 != 0x80:
-            return INVALID, 1
-        code_point = code_point << 6 | np.int64(text[i] & 0x3F)
-    if length == 3 and (code_point < 0x800 or 0xD800 <= code_point < 0xE000):
-        return INVALID, 1
-    if length == 4 and not 0x10000 <= code_point <= 0x10FFFF:
-        return INVALID, 1
-    return code_point, length
