@@ -3,11 +3,12 @@
     GET  /  /style.css  /page.js     the page
     POST /write                      a text for the page; the body is a `request.TextRequest` as JSON
     GET  /v1/models                  OpenAI's protocol, see `openai`
-    POST /v1/completions
+    POST /v1/completions  /v1/chat/completions
 
 docs/serve.md describes the answers.
 """
 
+import functools
 import json
 import select
 import socket
@@ -100,9 +101,10 @@ class Handler(BaseHTTPRequestHandler):
     def _send_texts(self) -> None:
         body = self._read_body()  # first: a client that is still sending would not see a refusal
         self._check_host()
-        senders = {"/write": self._send_events, "/v1/completions": self._send_completion}
-        if self._path == "/v1/chat/completions":
-            raise Refused(HTTPStatus.BAD_REQUEST, openai.NO_CHAT)
+        senders: dict[str, Callable[[bytes], None]] = {
+            "/write": self._send_events, "/v1/completions": self._send_completion,
+            "/v1/chat/completions": functools.partial(self._send_completion, chat=True),
+        }  # fmt: skip
         if self._path not in senders:
             raise Refused(HTTPStatus.NOT_FOUND, f"texts are written at {' and '.join(senders)}.")
         if self.headers.get_content_type() != "application/json":  # pages of other origins may not send this type
@@ -125,8 +127,8 @@ class Handler(BaseHTTPRequestHandler):
             self.note = f"{details}: {count} tokens in {time.perf_counter() - started:.2f} s"
             self._send_event(event)
 
-    def _send_completion(self, body: bytes) -> None:
-        completion = openai.parse(body, self.server.tokenizer)
+    def _send_completion(self, body: bytes, chat: bool = False) -> None:
+        completion = openai.parse(body, self.server.tokenizer, chat)
         details = f" {len(completion.prompts)} prompts × {completion.n}, max_tokens {completion.max_tokens}"
         self.note = f"{details}: waited"
         queue = self.server.queue

@@ -1,6 +1,6 @@
-"""OpenAI's protocol for completions: requests, answers and errors of the addresses below /v1.
+"""OpenAI's protocol for completions and chats: requests, answers and errors of the addresses below /v1.
 
-The reference is https://platform.openai.com/docs/api-reference/completions. A setting that it has and this server lacks
+The reference is https://platform.openai.com/docs/api-reference. A setting that it has and this server lacks
 is refused, unless its value says that it is off.
 """
 
@@ -22,10 +22,11 @@ from minlm.pipeline.settings import Schema, describe_type, fits
 from minlm.serve import request as page
 from minlm.serve.request import check_prompt, read_object
 from minlm.tokenization import BPETokenizer
+from minlm.tokenization.chat import END_OF_TURN, check_messages, encode_prompt
 
 MODEL = "minlm"  # its name in the protocol
 MAX_TEXTS = 16  # of one request
-NO_CHAT = "this model has no chat template, so it continues texts only; use /v1/completions."
+CHAT_TOKENS = 256  # of an answer, if the request does not say
 RANGES: dict[str, Schema] = {
     "model": {"enum": [MODEL]},
     "prompt": {"type": ["string", "array"]},
@@ -39,7 +40,9 @@ RANGES: dict[str, Schema] = {
     "stream_options": {"type": "object"},
     "user": {"type": "string"},
 }
-OFF = {"best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": ""}
+CHAT_RANGES = {name: schema for name, schema in RANGES.items() if name not in ("prompt", "logprobs", "echo")}
+CHAT_RANGES |= {"messages": {"type": "array"}, "max_completion_tokens": RANGES["max_tokens"]}
+OFF = {"logprobs": False, "best_of": 1, "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "suffix": ""}
 
 Json = dict[str, Any]
 
@@ -59,29 +62,39 @@ class Completion:
     echo: bool = False
     stream: bool = False
     stream_options: Json = field(default_factory=dict)
+    chat: bool = False
 
 
-def parse(body: bytes, tokenizer: BPETokenizer) -> Completion:
-    """Read the body of a request.
+def parse(body: bytes, tokenizer: BPETokenizer, chat: bool = False) -> Completion:
+    """Read the body of a request; with `chat`, one for the next turn of a conversation.
 
     Raises:
-        MinlmError: it is not a JSON object, a setting is unknown, or a value has the wrong type or is out of range.
+        MinlmError: it is not a JSON object, a setting is unknown, a value has the wrong type or is out of range, or the
+            tokenizer has no tokens for a chat.
     """
-    values = {name: value for name, value in read_object(body).items() if value not in (None, OFF.get(name))}
-    for name, value in values.items():
-        if name in OFF:
-            raise MinlmError(f"this server has no {name}; leave it out.")
-        if name not in RANGES:
-            raise MinlmError(f"there is no setting {name[:50]!a}, only {', '.join(RANGES)}.")
-        if not fits(value, RANGES[name]):
-            raise MinlmError(f"{name} must be {describe_type(RANGES[name])}.")
+    ranges = CHAT_RANGES if chat else RANGES
+    values = {name: value for name, value in read_object(body).items() if value is not None}
+    for name, value in list(values.items()):
+        if name in OFF and name not in ranges:
+            if values.pop(name) != OFF[name]:
+                raise MinlmError(f"this server has no {name} here; leave it out.")
+        elif name not in ranges:
+            raise MinlmError(f"there is no setting {name[:50]!a}, only {', '.join(ranges)}.")
+        elif not fits(value, ranges[name]):
+            raise MinlmError(f"{name} must be {describe_type(ranges[name])}.")
     for name in ("model", "user"):
         values.pop(name, None)
     stop = values.pop("stop", [])
     stop = [stop] if isinstance(stop, str) else stop
     if len(stop) > 4 or not all(isinstance(text, str) and text for text in stop):
         raise MinlmError("stop must be a text or up to 4 texts, none of them empty.")
-    completion = Completion(_prompts(values.pop("prompt", ""), tokenizer), stop=stop, **values)
+    if chat:
+        most = values.pop("max_completion_tokens", CHAT_TOKENS)
+        values = {"max_tokens": most, **values, "chat": True}
+        prompts, stop = [_conversation(values.pop("messages", []), tokenizer)], [*stop, END_OF_TURN]
+    else:
+        prompts = _prompts(values.pop("prompt", ""), tokenizer)
+    completion = Completion(prompts, stop=stop, **values)
     if not 1 <= (count := len(completion.prompts) * completion.n) <= MAX_TEXTS:
         raise MinlmError(f"a request may ask for 1 to {MAX_TEXTS} texts (prompts × n), not {count}.")
     return completion
@@ -102,15 +115,29 @@ def _prompts(prompt: Any, tokenizer: BPETokenizer) -> list[list[int]]:
     return prompts
 
 
+def _conversation(messages: list[Any], tokenizer: BPETokenizer) -> list[int]:
+    """The token ids of a conversation and of the beginning of its next turn."""
+    try:
+        check_messages(messages)
+    except ValueError as error:
+        raise MinlmError(f"{error}.") from None
+    check_prompt("".join(message["content"] for message in messages))
+    if not messages or messages[-1]["role"] != "user":
+        raise MinlmError("messages must end with one of the user.")
+    return encode_prompt(tokenizer, messages)
+
+
 def answer(completion: Completion, shared: SharedModel, tokenizer: BPETokenizer) -> Generator[bytes, None, None]:
     """Yield the answer as it grows; b"" says that there was a step with nothing to send."""
-    base = {"id": f"cmpl-{secrets.token_hex(12)}", "object": "text_completion", "created": int(time.time())}
-    base["model"] = MODEL
+    kind = (
+        ("chat.completion.chunk" if completion.stream else "chat.completion") if completion.chat else "text_completion"
+    )
+    base = {"id": f"cmpl-{secrets.token_hex(12)}", "object": kind, "created": int(time.time()), "model": MODEL}
     parts, tokens = [], 0
     for index, token_count, part in _parts(completion, shared, tokenizer):
         tokens += token_count
         if completion.stream and (part["text"] or part["logprobs"] or part["finish_reason"]):
-            yield event({**base, "choices": [{"index": index, **part}]})
+            yield event({**base, "choices": [_choice({"index": index, **part}, completion)]})
         else:
             yield b""
             parts.append((index, part))
@@ -119,6 +146,7 @@ def answer(completion: Completion, shared: SharedModel, tokenizer: BPETokenizer)
     if not completion.stream:
         count = len(completion.prompts) * completion.n
         choices = [_joined(index, [part for other, part in parts if other == index]) for index in range(count)]
+        choices = [_choice(choice, completion) for choice in choices]
         yield json.dumps({**base, "choices": choices, "usage": usage}).encode()
         return
     if completion.stream_options.get("include_usage"):
@@ -140,6 +168,14 @@ def error(status: HTTPStatus, message: str) -> Json:
     """An error in the protocol's form."""
     kind = "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def _choice(choice: Json, completion: Completion) -> Json:
+    """A choice as the protocol has it: of a chat, the text is a message or, in a stream, what is new in one."""
+    if not completion.chat:
+        return choice
+    message = {"role": "assistant", "content": choice.pop("text")}
+    return {**choice, "delta" if completion.stream else "message": message}
 
 
 def _joined(index: int, parts: list[Json]) -> Json:

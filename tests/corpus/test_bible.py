@@ -39,7 +39,7 @@ def test_every_twentieth_chapter_is_validation(tmp_path, chapters):
 def test_program(tmp_path, capfd):
     train, valid = tmp_path / "new" / "train.txt", tmp_path / "valid.txt"
     sample_corpus.main(["--output_train", str(train), "--output_valid", str(valid)])
-    assert "1130 chapters" in capfd.readouterr().err
+    assert "1,130 chapters" in capfd.readouterr().err
     assert train.read_bytes().endswith(b"\n<|endoftext|>\n")
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as stopped:

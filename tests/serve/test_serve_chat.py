@@ -3,6 +3,7 @@
 import json
 import threading
 
+import openai
 import pytest
 import requests
 import torch
@@ -132,3 +133,36 @@ def test_two_turns_in_the_page(chat_server, chromium, tmp_path):
     page.locator("#write:enabled").wait_for()
     assert page.locator("#text .prompt-text").all_text_contents() == ["plain"]
     page.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_openais_client_chats(chat_server, stream):
+    client = openai.OpenAI(base_url=f"{chat_server.url}v1", api_key="any", max_retries=0, timeout=20)
+    made = client.chat.completions.create(
+        model="minlm", messages=[USER], max_completion_tokens=12, seed=3, top_p=0.95, stream=stream
+    )
+    reply = stream_reply(chat_server.shared.model, chat_server.tokenizer, [USER], Setting(1.0, 0.95), 12, 3)
+    expected = "".join(text.text for text in reply)
+    if stream:
+        chunks = [chunk.choices[0] for chunk in made]
+        assert "".join(choice.delta.content for choice in chunks) == expected
+        assert chunks[-1].finish_reason in ("stop", "length")
+    else:
+        assert made.choices[0].message.content == expected
+        assert made.choices[0].message.role == "assistant"
+        assert made.usage.prompt_tokens == len(encode_prompt(chat_server.tokenizer, [USER]))
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"messages": []}, "messages must end with one of the user"),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "message 1 has the role"),
+        ({"messages": [USER], "prompt": "a"}, "there is no setting 'prompt'"),
+        ({"messages": [USER], "logprobs": True}, "this server has no logprobs here"),
+    ],
+)
+def test_bad_chat_requests(chat_server, body, problem):
+    answer = requests.post(f"{chat_server.url}v1/chat/completions", json=body, timeout=20)
+    assert answer.status_code == 400
+    assert problem in answer.json()["error"]["message"]
