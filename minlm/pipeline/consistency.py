@@ -1,8 +1,10 @@
 """Settings that do not fit together. Every call of `snakemake` imports this module, so it imports nothing heavy."""
 
-import glob
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from minlm.errors import MinlmError
+from minlm.globs import matching_files
 
 Config = dict[str, Any]
 
@@ -84,8 +86,11 @@ def _corpus_problems(config: Config) -> list[str]:
             problems.append("corpus.files.train: source is `files`, but no files are named. List files or globs.")
         for split in ("train", "valid"):
             for pattern in corpus["files"][split]:
-                if not glob.glob(pattern, recursive=True):
-                    problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
+                try:
+                    if not matching_files(pattern):
+                        problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
+                except MinlmError as error:
+                    problems.append(f"corpus.files.{split}: {error}.")
     return problems
 
 
