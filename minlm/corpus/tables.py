@@ -155,7 +155,7 @@ def _pyarrow(path: Path, kind: str) -> Iterator[Any]:
     with reading(path, kind, "Check its origin."):
         try:
             yield pyarrow
-        except (MemoryError, pyarrow.ArrowException) as error:
+        except pyarrow.ArrowException as error:  # not all are ValueErrors; one is for a stated size without end
             raise ValueError(str(error)) from error
 
 
@@ -194,7 +194,7 @@ def _index(names: Sequence[str], column: str, path: Path) -> int:
 
 def _no_column(place: str, column: str, names: Sequence[str]) -> str:
     known = ", ".join(map(quote, names[:MOST_NAMES])) + (", …" if len(names) > MOST_NAMES else "")
-    return f"{place}: there is no {quote(column)}, only {known or 'nothing'}. Name one with --text_field (text_field)"
+    return f"{place}: there is no {quote(column)}, only {known or 'nothing'}. Name one with --text_field"
 
 
 READERS = {
