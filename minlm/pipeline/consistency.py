@@ -1,10 +1,11 @@
 """Settings that do not fit together. Every call of `snakemake` imports this module, so it imports nothing heavy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minlm.errors import MinlmError
 from minlm.globs import matching_files
+from minlm.pipeline.addresses import downloads
 
 Config = dict[str, Any]
 
@@ -81,17 +82,28 @@ def _corpus_problems(config: Config) -> list[str]:
         problems.append(
             f"ancients.min_words: {ancients['min_words']} is above max_words {ancients['max_words']}. Swap them."
         )
-    if corpus["source"] == "files":
-        if not corpus["files"]["train"]:
-            problems.append("corpus.files.train: source is `files`, but no files are named. List files or globs.")
+    source = corpus["source"]
+    if source in ("files", "urls") and not corpus[source]["train"]:
+        what = "no files are named. List files or globs" if source == "files" else "no addresses are named. List some"
+        problems.append(f"corpus.{source}.train: source is `{source}`, but {what}.")
+    if source == "urls":
+        try:
+            downloads([*corpus["urls"]["train"], *corpus["urls"]["valid"]])
+        except MinlmError as error:
+            problems.append(f"corpus.urls: {error}.")
+    if source == "files":
         for split in ("train", "valid"):
-            for pattern in corpus["files"][split]:
-                try:
-                    if not matching_files(pattern):
-                        problems.append(f"corpus.files.{split}: no file matches {pattern!r}. Check the path.")
-                except MinlmError as error:
-                    problems.append(f"corpus.files.{split}: {error}.")
+            problems += _unmatched(f"corpus.files.{split}", corpus["files"][split])
     return problems
+
+
+def _unmatched(key: str, patterns: Sequence[str]) -> Iterator[str]:
+    for pattern in patterns:
+        try:
+            if not matching_files(pattern):
+                yield f"{key}: no file matches {pattern!r}. Check the path."
+        except MinlmError as error:
+            yield f"{key}: {error}."
 
 
 def _sampling_problems(config: Config) -> list[str]:

@@ -7,6 +7,7 @@ from minlm.pipeline.config import Config
 from minlm.pipeline.settings import flatten, load_schema, rerun_nothing
 
 TEXT_SECTIONS = ("corpus", "ancients", "tokenizer")  # model.pt and samples.txt state the settings of the others
+OF_FILES = {f"corpus.files.{name}" for name in ("valid_fraction", "documents", "text_field")}  # local or downloaded
 
 
 def text_settings(config: Config) -> list[str]:
@@ -29,7 +30,8 @@ def _is_used(config: Config, key: str) -> bool:
     section, name, *inner = key.split(".")
     if section == "ancients":
         return name == "share" or config["ancients"]["share"] > 0
-    return not (section == "corpus" and inner) or name == config["corpus"]["source"]
+    source = config["corpus"]["source"]
+    return not (section == "corpus" and inner) or name == source or (source == "urls" and key in OF_FILES)
 
 
 def _value(config: Config, key: str) -> Any:

@@ -7,6 +7,7 @@ sys.path.insert(0, workflow.basedir)
 
 from minlm.errors import MinlmError
 from minlm.finished import forget
+from minlm.pipeline.addresses import downloads
 from minlm.pipeline.config import resolve
 from minlm.pipeline.experiments import MAIN, differences, runs
 from minlm.pipeline.rules import (
