@@ -22,14 +22,11 @@ class DamagedFileError(MinlmError):
         self.reason = reason
 
 
-def require(package: str, extra: str, what: str) -> None:
-    """Check that the optional package that `what` needs is installed.
+def require(package: str, install: str, what: str) -> None:
+    """Check that the optional package that `what` needs is installed. `install`: what pip installs for it.
 
     Raises:
         MinlmError: the package is missing; the message says how to install it.
     """
     if importlib.util.find_spec(package) is None:
-        raise MinlmError(
-            f"{what} needs the package {package}. Install it with: pip install 'minlm[{extra}]' "
-            f"(in a checkout of minlm: pip install -e '.[{extra}]')"
-        )
+        raise MinlmError(f"{what} needs the package {package}. Install it with: pip install '{install}'")

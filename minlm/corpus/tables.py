@@ -149,7 +149,7 @@ def _tsv(file: BinaryIO, path: Path, column: str) -> Iterator[Any]:
 
 @contextmanager
 def _pyarrow(path: Path, kind: str) -> Iterator[Any]:
-    require("pyarrow", "parquet", str(path))
+    require("pyarrow", "minlm[parquet]", str(path))
     import pyarrow.parquet  # 0.2 s
 
     with reading(path, kind, "Check its origin."):

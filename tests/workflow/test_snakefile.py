@@ -8,7 +8,7 @@ from checkout import ROOT, snakemake
 
 EXECUTION = (  # settings that re-run nothing
     "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
-    "save_interval: 77, log_to_wandb: true}"
+    "save_interval: 77, log_to_wandb: true, log_to: [tensorboard]}"
 )
 
 
@@ -36,6 +36,7 @@ def test_settings_that_re_run_nothing_reach_the_commands_and_jobs_can_be_grouped
         "gradient_checkpointing=true",
         "save_interval=77",
         "log_to_wandb=true",
+        "log_to=tensorboard",
     ):
         assert f" --{flag} " in commands["train"]
     for name in ("train", "evaluate", "sample"):
