@@ -71,6 +71,7 @@ def run(folder, tmp_path, capfd):
 def test_no_flag_is_left_out(program):
     flags = {word for action in program.build_parser()._actions for word in action.option_strings} - {"-h", "--help"}
     elsewhere = {"--log_to", "--log_to_wandb", "--wandb_project", "--wandb_run_name"}  # test_train_plot_scripts.py
+    elsewhere |= {"--init_from"}  # tests/training/test_starting.py
     assert flags - elsewhere <= {*SWITCHES, *re.findall(r"--\w+", Path(__file__).read_text(encoding="utf-8"))}
 
 
