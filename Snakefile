@@ -34,6 +34,7 @@ localrules:
     all,
     catalog,
     download_tinystories,
+    download_url,
     fetch_book,
     link,
     selection,

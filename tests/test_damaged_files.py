@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 import zstandard
@@ -106,6 +108,14 @@ def originals(tmp_path_factory) -> Path:
     (folder / "texts.jsonl").write_bytes(texts)
     (folder / "texts.jsonl.gz").write_bytes(gzip.compress(texts))
     (folder / "texts.jsonl.zst").write_bytes(zstandard.compress(texts))
+    table = pd.DataFrame({"id": range(9), "text": [f"Größe, {number}" for number in range(9)]})
+    table.to_csv(folder / "texts.csv", index=False)
+    table.to_json(folder / "texts.json", orient="records", force_ascii=False)
+    table.to_parquet(folder / "texts.parquet", row_group_size=4)
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    for name, new in (("stream", pa.ipc.new_stream), ("file", pa.ipc.new_file)):
+        with new(str(folder / f"{name}.arrow"), arrow.schema) as writer:
+            writer.write_table(arrow, max_chunksize=4)
     (folder / "a.txt").write_text("one two three\n<|endoftext|>\nfour five\n<|endoftext|>\n" * 20)
     pair = (folder / "a.txt", folder / "a.txt")
     mix_corpora(pair, pair, (folder / "t.txt", folder / "v.txt"), 0.5, 40, record=folder / "mixture.json")
@@ -179,6 +189,11 @@ FORMATS = {
     "texts.jsonl": Format("texts.jsonl", TEXT, read_texts),
     "texts.jsonl.gz": Format("texts.jsonl.gz", BYTES, read_texts),
     "texts.jsonl.zst": Format("texts.jsonl.zst", BYTES, read_texts),
+    "texts.csv": Format("texts.csv", TEXT, read_texts),
+    "texts.json": Format("texts.json", TEXT, read_texts),
+    "texts.parquet": Format("texts.parquet", BYTES, read_texts),
+    "stream.arrow": Format("stream.arrow", BYTES, read_texts),
+    "file.arrow": Format("file.arrow", BYTES, read_texts),
     "mixture.json": Format("mixture.json", TEXT, lambda path, _: read_mixture(path)),
     ".part.json": Format(".file.part.json", TEXT, lambda path, _: _read_record(path, URL), never_refused=True),
     ".last_request": Format(".last_request", TEXT, lambda path, _: Pace(0, path).wait(), never_refused=True),

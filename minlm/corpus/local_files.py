@@ -1,9 +1,7 @@
-"""A corpus from the user's own text files: names and globs in, one training and one validation file out."""
+"""A corpus from the user's own text files and tables: names and globs in, a training and a validation file out."""
 
-import glob
 import gzip
 import itertools
-import json
 import random
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,10 +11,12 @@ from typing import Any, TypeVar
 import zstandard
 
 from minlm.atomic import atomic_write
+from minlm.corpus import tables
 from minlm.documents import check_length, iter_lines, iter_texts, trim, without_separator, write_document
 from minlm.errors import MinlmError
-from minlm.progress import Progress
-from minlm.reading import UNREADABLE
+from minlm.globs import matching_files
+from minlm.progress import Progress, log
+from minlm.reading import quote
 
 T = TypeVar("T")
 MOST_PROBLEMS = 20  # in one error
@@ -35,22 +35,24 @@ def collect_files(
     """Write the documents of the given files to two corpus files.
 
     Args:
-        train: names or globs (`**` includes subfolders) of .txt and .jsonl files, plain or as .gz or .zst.
+        train: names or globs (`**` includes subfolders) of tables and text files, most of them also as .gz or .zst, or
+            folders that `datasets` saved. `tables.READERS` lists the endings of tables; other files are plain text.
         valid: the same for validation. If empty, documents of `train` are held out instead.
         output_train: corpus file to write.
         output_valid: corpus file to write.
-        documents: where a document of a .txt file ends: "separator" at `<|endoftext|>` (a file without it is one
-            document), "file" at the end of the file, "blank_line" at a blank line. In .jsonl each line is a document.
+        documents: where a document of a text file ends: "separator" at `<|endoftext|>` (a file without it is one
+            document), "file" at the end of the file, "blank_line" at a blank line. In a table each row is a document.
         valid_fraction: fraction of the documents to hold out, at even intervals, and at least one.
-        text_field: the key of the text in .jsonl files.
+        text_field: the column of the text in tables. Cells that are null or not text are left out.
         seed: another seed holds out other documents.
 
     Returns:
         The number of documents in each file: `{"train": …, "valid": …}`.
 
     Raises:
-        MinlmError: valid_fraction is out of range; a pattern matches no file; a file is damaged, empty or not UTF-8;
-            a file is named for both training and validation; there is one document only, so none can be held out.
+        MinlmError: valid_fraction is out of range; a pattern matches no file; a file is damaged, empty, not UTF-8 or
+            lacks the column; a file is named for both training and validation; there is one document only, so none can
+            be held out.
     """
     if not 0 < valid_fraction < 1:
         raise MinlmError(f"valid_fraction must be between 0 and 1, not {valid_fraction}")
@@ -85,8 +87,7 @@ def find_files(patterns: Iterable[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for pattern in patterns:
-        matches = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))
-        files = [Path(match) for match in matches if Path(match).is_file()]
+        files = [Path(name) for name in matching_files(pattern)]
         if not files:
             raise MinlmError(f"no file matches {pattern}: check the name and the folder it is in")
         found.update(dict.fromkeys(files))
@@ -140,15 +141,28 @@ def open_compressed(path: Path) -> Any:
 
 
 def _read_file(path: Path, documents: str, text_field: str) -> Iterator[str]:
+    read_cells = tables.reader_of(path)
     with open_compressed(path) as file:
-        if ".jsonl" in path.suffixes[-2:]:
-            yield from _jsonl_texts(iter_lines(file, path), path, text_field)
+        if read_cells:
+            yield from _cell_texts(read_cells(file, path, text_field), path, text_field)
         elif documents == "blank_line":
             yield from _paragraphs(iter_lines(file, path), path)
         elif documents == "file":
             yield _join(iter_texts(file, path), path)
         else:
             yield from iter_texts(file, path)
+
+
+def _cell_texts(cells: Iterator[Any], path: Path, text_field: str) -> Iterator[str]:
+    """Yield the texts among the cells, without any separator in them; say how many cells are something else."""
+    left_out = 0
+    for cell in cells:
+        if isinstance(cell, str):
+            yield without_separator(cell)
+        else:
+            left_out += 1
+    if left_out:
+        log.info(f"{path}: left out {left_out:,} rows whose {quote(text_field)} is empty or not a text")
 
 
 def _join(texts: Iterator[str], path: Path) -> str:
@@ -174,18 +188,3 @@ def _paragraphs(lines: Iterator[str], path: Path) -> Iterator[str]:
             yield "\n".join(paragraph)
             paragraph, size = [], 0
     yield "\n".join(paragraph)
-
-
-def _jsonl_texts(lines: Iterator[str], path: Path, field: str) -> Iterator[str]:
-    """Yield the text of each line, without any separator in it: each line is one document."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            text = json.loads(line)[field]
-            text.encode()  # fails for unpaired surrogates, which JSON allows and UTF-8 does not
-        except UNREADABLE as error:
-            raise MinlmError(
-                f'{path}, line {number}: not a JSON object with a text under "{field}" (see --text_field)'
-            ) from error
-        yield without_separator(text)

@@ -3,7 +3,6 @@
 The architecture is llama.cpp's "llama", whose RoPE rotates the pairs (2i, 2i+1) as ours does, so no row moves.
 """
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,6 @@ PARAMETER temperature 0.7
 PARAMETER top_p 0.9
 PARAMETER stop {end}
 """
-
-
-def require_gguf() -> None:
-    """Raise `MinlmError` if the package gguf is missing."""
-    if importlib.util.find_spec("gguf") is None:
-        raise MinlmError("--format gguf needs the package gguf. Install it with: pip install -e .[gguf]")
 
 
 def export(folder: str | Path, model: TransformerLM, tokenizer: BPETokenizer, name: str, type: str = "F16") -> None:

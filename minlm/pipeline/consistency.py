@@ -1,10 +1,12 @@
 """Settings that do not fit together. Every call of `snakemake` imports this module, so it imports nothing heavy."""
 
-import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minlm.documents import SEPARATOR
+from minlm.errors import MinlmError
+from minlm.globs import matching_files
+from minlm.pipeline.addresses import downloads
 
 Config = dict[str, Any]
 
@@ -108,15 +110,18 @@ def _corpus_problems(config: Config) -> list[str]:
         problems.append(
             f"ancients.min_words: {ancients['min_words']} is above max_words {ancients['max_words']}. Swap them."
         )
-    if (source := corpus["source"]) in ("files", "chat"):
-        if not corpus[source]["train"]:
-            problems.append(
-                f"corpus.{source}.train: source is `{source}`, but no files are named. List files or globs."
-            )
+    source = corpus["source"]
+    if source in ("files", "urls", "chat") and not corpus[source]["train"]:
+        what = "no addresses are named. List some" if source == "urls" else "no files are named. List files or globs"
+        problems.append(f"corpus.{source}.train: source is `{source}`, but {what}.")
+    if source == "urls":
+        try:
+            downloads([*corpus["urls"]["train"], *corpus["urls"]["valid"]])
+        except MinlmError as error:
+            problems.append(f"corpus.urls: {error}.")
+    if source in ("files", "chat"):
         for split in ("train", "valid"):
-            for pattern in corpus[source][split]:
-                if not glob.glob(pattern, recursive=True):
-                    problems.append(f"corpus.{source}.{split}: no file matches {pattern!r}. Check the path.")
+            problems += _unmatched(f"corpus.{source}.{split}", corpus[source][split])
     if source == "chat":
         if missing := [token for token in CHAT_TOKENS if token not in config["tokenizer"]["special_tokens"]]:
             problems.append(f"tokenizer.special_tokens: conversations need {' '.join(missing)}, too. Add them.")
@@ -126,6 +131,15 @@ def _corpus_problems(config: Config) -> list[str]:
                 "corpus.target_total_words and tokenizer.shards."
             )
     return problems
+
+
+def _unmatched(key: str, patterns: Sequence[str]) -> Iterator[str]:
+    for pattern in patterns:
+        try:
+            if not matching_files(pattern):
+                yield f"{key}: no file matches {pattern!r}. Check the path."
+        except MinlmError as error:
+            yield f"{key}: {error}."
 
 
 def _sampling_problems(config: Config) -> list[str]:

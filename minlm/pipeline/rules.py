@@ -1,7 +1,6 @@
 """What the rules call. Every call of `snakemake` imports this module, so it imports nothing heavy."""
 
 import csv
-import glob
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from typing import IO, Any
 import yaml
 
 from minlm.errors import MinlmError
+from minlm.globs import matching_files
 from minlm.locks import open_locked
 from minlm.pipeline.config import Config
 from minlm.pipeline.experiments import MAIN
@@ -177,8 +177,8 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def expand_globs(patterns: Iterable[str]) -> list[str]:
-    """Return the files that match the glob patterns, sorted and without repetition."""
-    return sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})
+    """Return the files that names and glob patterns stand for, sorted and without repetition."""
+    return sorted({path for pattern in patterns for path in matching_files(pattern)})
 
 
 def link_target(source: str, link: str) -> str:

@@ -22,7 +22,7 @@ from minlm.atomic import atomic_write
 from minlm.generation.samples_file import Sample, read_samples
 from minlm.reports.figures import png, style_axes
 from minlm.reports.pages import write_page
-from minlm.reports.plots import read_metrics
+from minlm.reports.plots import read_metrics, speeds
 from minlm.training.evaluation import read_evaluation
 
 COLUMNS = (
@@ -137,7 +137,7 @@ def read_run(folder: str | Path, settings: str = "", group: str = "") -> Run:
         "tokens_seen": int(last["tokens_seen"]),
         "steps": int(last["iter"]),
         "seconds": float(last["elapsed_s"]),
-        "tokens_per_s": float(metrics["tokens_per_s"][metrics["val_loss"].notna()].median()),
+        "tokens_per_s": float(speeds(metrics)["tokens_per_s"].median()),
         "settings": settings,
         "group": group or folder.name,
     }

@@ -15,6 +15,7 @@ from minlm.training.metrics import Row
 
 NONNEGATIVE = ("iter", "elapsed_s", "tokens_seen", "tokens_per_s")
 REQUIRED = (*NONNEGATIVE, "train_loss", "val_loss")  # a validation loss may be missing
+MANY = 60  # points, which are drawn as a line only
 TRAIN, VALID, SPEED = "#8aa4c8", "#c44e52", "#4c72b0"  # they differ in lightness too
 
 
@@ -51,14 +52,23 @@ def draw_plots(metrics: pd.DataFrame | Sequence[Row], folder: str | Path) -> lis
     ]
 
 
+def speeds(table: pd.DataFrame) -> pd.DataFrame:
+    """The step of each validation (`iter`), and the tokens per second of training since the validation before."""
+    seconds = (table["tokens_seen"].diff().fillna(table["tokens_seen"]) / table["tokens_per_s"].clip(lower=1)).cumsum()
+    done = table.assign(seconds=seconds)[table["val_loss"].notna()]
+    since = done[["tokens_seen", "seconds"]].diff().fillna(done[["tokens_seen", "seconds"]])
+    return pd.DataFrame({"iter": done["iter"], "tokens_per_s": since["tokens_seen"] / since["seconds"]})
+
+
 def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
     axes.plot(
         table[x],
         table["train_loss"],
         color=TRAIN,
-        linestyle="--",
-        marker=".",
-        label="training (mean since the last point)",
+        linestyle="--" if len(table) < MANY else "-",
+        linewidth=1,
+        marker="." if len(table) < MANY else "",
+        label="training (mean since the point before)",
     )
     validated = table[table["val_loss"].notna()]
     axes.plot(
@@ -77,7 +87,7 @@ def _losses(axes: Axes, table: pd.DataFrame, x: str, label: str) -> None:
 
 
 def _speed(axes: Axes, table: pd.DataFrame) -> None:
-    table = table[table["val_loss"].notna()]  # the early rows last a few steps, too few to tell a speed
+    table = speeds(table)  # a row lasts ten steps, too few to tell a speed
     axes.plot(table["iter"], table["tokens_per_s"], color=SPEED, marker="o", markersize=4)
     axes.set_ylim(0, table["tokens_per_s"].max() * 1.15)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -143,8 +143,8 @@ def add_setting(group: Any, key: str, flag: str = "", *, metavar: str | None = N
     item, kinds = stated.get("items", stated), types(stated)
     words = {"integer": "N", "number": "X", "string": "TEXT", "boolean": "true|false"}
     options: dict[str, Any] = {"default": stated["default"], "help": sentence(stated)}
-    if stated.get("enum"):
-        options["choices"] = [value for value in stated["enum"] if value is not None]
+    if item.get("enum"):
+        options["choices"] = [value for value in item["enum"] if value is not None]
     else:
         item = {name: value for name, value in item.items() if name != "enum"}
         options |= {"type": value_of(item), "metavar": metavar or words[types(item)[0]]}

@@ -1,4 +1,4 @@
-"""Collect your own text files (.txt or .jsonl, also as .gz or .zst) into training and validation text."""
+"""Collect your own files, texts and tables, into training and validation text."""
 
 import argparse
 

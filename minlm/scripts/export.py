@@ -2,6 +2,7 @@
 configuration, tokenizer and a model card) or llama.cpp and Ollama (gguf: model.gguf and a Modelfile)."""
 
 import argparse
+import json
 
 from minlm.scripts import cli
 from minlm.scripts.model_options import add_model_options, load_model
@@ -21,6 +22,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     cli.add_setting(parser, "ancients.share", "--ancients_share")
     parser.add_argument(
+        "--recipe", type=json.loads, metavar="JSON", help="Configuration of the run, for the model card"
+    )
+    parser.add_argument(
+        "--replicates", nargs="*", default=[], metavar="FILE",
+        help="evaluation.json of models that differ only in the seed, for the model card",
+    )  # fmt: skip
+    parser.add_argument(
         "--gguf_type", choices=("F32", "F16", "Q8_0"), default="F16", help="Numbers of the matrices in model.gguf"
     )
     parser.add_argument(
@@ -31,12 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 @cli.program(build_parser)
 def main(arguments: argparse.Namespace) -> str:
+    from minlm.errors import require
     from minlm.export import gguf, huggingface
     from minlm.export.model_card import FIGURES, model_card
     from minlm.training.evaluation import read_evaluation
 
     if arguments.format == "gguf":
-        gguf.require_gguf()
+        require("gguf", "minlm[gguf]", "--format gguf")
     evaluation = None if arguments.evaluation is None else read_evaluation(arguments.evaluation, FIGURES)
     model, tokenizer, info = load_model(arguments)
     if arguments.format == "gguf":
@@ -44,7 +53,10 @@ def main(arguments: argparse.Namespace) -> str:
         gguf.export(folder, model, tokenizer, f"minlm {model.num_parameters():,}", arguments.gguf_type)
     else:
         folder, what = arguments.output or "results/export", "LlamaForCausalLM"
-        card = model_card(model, info, evaluation, arguments.corpus_source, arguments.ancients_share)
+        card = model_card(
+            model, info, evaluation, arguments.corpus_source, arguments.ancients_share, arguments.recipe,
+            [read_evaluation(path, FIGURES) for path in arguments.replicates],
+        )  # fmt: skip
         huggingface.export(folder, model, tokenizer, card)
     return f"wrote {folder}: {what} with {model.num_parameters():,} parameters"
 

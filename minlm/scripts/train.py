@@ -54,7 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_run_flags(group: Any) -> None:
     group.add_argument("--checkpoint_path", default="model.pt", metavar="FILE", help="Model to write")
-    group.add_argument("--log_csv", metavar="FILE", help="Write the metrics to this file, a row for each validation")
+    group.add_argument(
+        "--log_csv", metavar="FILE", help="Write the metrics to this file, a row every 10 steps and for each validation"
+    )
     group.add_argument("--plot_dir", metavar="DIR", help="Draw the training curves into this folder")
     group.add_argument(
         "--state_dir", metavar="DIR", help="Folder for the unfinished run only (default: beside the model)"
@@ -66,7 +68,7 @@ def _add_run_flags(group: Any) -> None:
     )  # fmt: skip
     cli.add_device(group)
     cli.add_threads(group)
-    cli.add_setting(group, "training.log_to_wandb")
+    cli.add_settings(group, "training", "log_to", "log_to_wandb")
     group.add_argument("--wandb_project", metavar="NAME", help="Project at Weights & Biases (default: minlm)")
     group.add_argument("--wandb_run_name", metavar="NAME", help="Name of the run there (default: one that it chooses)")
 
@@ -115,6 +117,7 @@ def main(arguments: argparse.Namespace) -> None:
                 log_csv=arguments.log_csv,
                 state_dir=arguments.state_dir,
                 resume=arguments.resume or None,
+                log_to=arguments.log_to,
                 log_to_wandb=arguments.log_to_wandb,
                 processes=processes,
                 bigram_path=arguments.bigram_path,

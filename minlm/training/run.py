@@ -22,7 +22,7 @@ from minlm.training.bigram_file import load_bigram
 from minlm.training.conversations import open_conversations
 from minlm.training.evaluation import text_bytes
 from minlm.training.forecast import announce
-from minlm.training.loggers import require_wandb, wandb_logger
+from minlm.training.loggers import LOGGERS, require_loggers
 from minlm.training.metrics import Row, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
@@ -47,6 +47,7 @@ def train(
     log_csv: str | Path | None = None,
     state_dir: str | Path | None = None,
     resume: str | Path | None = None,
+    log_to: Sequence[str] = (),
     log_to_wandb: bool = False,
     processes: Processes | None = None,
     bigram_path: str | Path | None = None,
@@ -65,7 +66,8 @@ def train(
         log_csv: where the finished metrics go.
         state_dir: folder for the state of the unfinished run; `.NAME.in_progress` beside the model by default.
         resume: continue from this in-progress checkpoint, or the one in this folder, instead of that in `state_dir`.
-        log_to_wandb: also send the metrics to Weights & Biases.
+        log_to: names of `LOGGERS` that follow the run; "csv" changes nothing.
+        log_to_wandb: the earlier name of `log_to=["wandb"]`.
         processes: the processes that train together; only the first one reads and writes files.
         bigram_path: embeddings and head to start from, written by `fit_bigram`; random ones if None.
         init_from: a model to start from; `model_config` has its architecture.
@@ -81,8 +83,8 @@ def train(
     path, device = Path(checkpoint_path), torch.device(device)
     processes = processes or Processes()
     steps, context_length = settings.steps(model_config["context_length"]), model_config["context_length"]
-    if log_to_wandb:
-        require_wandb()
+    loggers = sorted({*log_to, *(["wandb"] if log_to_wandb else [])} - {"csv"})
+    require_loggers(loggers)
     state_folder = Path(state_dir) if state_dir else path.with_name(f".{path.name}.in_progress")
 
     def check() -> None:
@@ -160,8 +162,9 @@ def train(
                 if state is not None:
                     state.set_aside(error.reason)
                 trainer = make_trainer()
-        if log_to_wandb and processes.is_first:
-            trainer.log_rows_to(stack.enter_context(wandb_logger(stated)))
+        if processes.is_first:
+            for name in loggers:
+                trainer.log_rows_to(stack.enter_context(LOGGERS[name](path.parent, stated)))
 
         def save_to(place: Path) -> None:
             computed = trainer.computation.record()

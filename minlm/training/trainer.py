@@ -24,7 +24,7 @@ from minlm.training.computation import Computation
 from minlm.training.conversations import training_batch
 from minlm.training.device import autocast
 from minlm.training.evaluation import num_targets, validation_loss
-from minlm.training.metrics import Row, now, write_metrics
+from minlm.training.metrics import Row, loss_since_validation, now, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
@@ -68,7 +68,7 @@ class Trainer:
         self.settings, self.state, self.device = settings, state, device
         self.processes = processes or Processes()
         self.train_tokens, self.valid_tokens, self.valid_bytes = train_tokens, valid_tokens, valid_bytes
-        self.on_row: Callable[[Row], None] = lambda row: None
+        self.on_row: list[Callable[[Row], None]] = []
         self.keep: Callable[[str], None] = lambda name: None  # called with "best" or the number of a step
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
@@ -118,7 +118,7 @@ class Trainer:
         """Call `on_row` with each row of the metrics, beginning with those of the interrupted run."""
         for row in self.rows:
             on_row(row)
-        self.on_row = on_row
+        self.on_row.append(on_row)
 
     def run(self) -> list[Row]:
         """Train to the last step and return the rows of the metrics.
@@ -235,15 +235,15 @@ class Trainer:
         """Whether a row of metrics is due at this step and not there yet."""
         if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
             return False
-        return self.validation_is_due() or self.is_early()
+        return self.step % READ_LOSSES_EVERY == 0 or self.validation_is_due() or self.is_early()
 
     def validation_is_due(self) -> bool:
         """Whether the row of this step has a validation loss."""
         return self.step % self.settings.eval_interval == 0 or self.step == self.steps
 
     def is_early(self) -> bool:
-        """Whether this is step 1, 2, 4, 8, … before the first validation: most of the loss is lost there."""
-        return self.step < self.settings.eval_interval and self.step.bit_count() == 1
+        """Whether this is step 1, 2, 4 or 8: most of the loss is lost there."""
+        return self.step < READ_LOSSES_EVERY and self.step.bit_count() == 1
 
     def add_row(self, signals: StopSignals) -> None:
         """Add a row to the metrics, with a validation if it is due."""
@@ -264,7 +264,8 @@ class Trainer:
             row |= self.validate(signals)
         row["elapsed_s"] = round(self.elapsed(), 2)
         self.rows.append(row)
-        self.on_row(row)
+        for log_row in self.on_row:
+            log_row(row)
         if self.validation_is_due():
             self.report_row(row)
             if self.settings.keep_best and row["val_loss"] <= min(r["val_loss"] for r in self.rows if r["val_loss"]):
@@ -292,9 +293,9 @@ class Trainer:
         """Write the metrics so far and a line about a row with a validation."""
         if self.state is not None:
             write_metrics(self.state.metrics, self.rows)
-        bits_per_byte = row["val_bits_per_byte"]
+        bits_per_byte, train_loss = row["val_bits_per_byte"], loss_since_validation(self.rows)
         log.info(
-            f"step {self.step:,}: train loss {row['train_loss']:.3f}, validation loss {row['val_loss']:.3f}"
+            f"step {self.step:,}: train loss {train_loss:.3f}, validation loss {row['val_loss']:.3f}"
             + ("" if bits_per_byte is None else f" ({bits_per_byte:.3f} bits/byte)")
         )
 

@@ -63,7 +63,7 @@ def test_jsonl(tmp_path, collect, suffix, documents):
     assert found == [["first\n\nof two", "its", "é😀"], ["valid"]]
 
 
-@pytest.mark.parametrize("line", ['{"other": "x"}', "[1]", "{", '{"text": 1}', "null", '{"text": "\\ud800"}'])
+@pytest.mark.parametrize("line", ['{"other": "x"}', "[1]", "{", "null", '{"text": "\\ud800"}'])
 def test_bad_jsonl_line_is_named(tmp_path, collect, line):
     write(tmp_path, "a.jsonl", '{"text": "good"}\n' + line)
     write(tmp_path, "v.txt", "valid")
@@ -75,9 +75,9 @@ def test_text_field(tmp_path, collect):
     write(tmp_path, "a.jsonl", '{"content": "one", "text": "other"}\n\n{"content": "two", "id": 2}\n')
     write(tmp_path, "v.jsonl.gz", '{"content": "valid"}\n')
     assert collect(["a.jsonl"], ["v.jsonl.gz"], text_field="content") == [["one", "two"], ["valid"]]
-    with pytest.raises(MinlmError, match=r'a\.jsonl, line 3: not a JSON object with a text under "text"'):
+    with pytest.raises(MinlmError, match=r"a\.jsonl, line 3: there is no 'text', only 'content', 'id'"):
         collect(["a.jsonl"], ["v.jsonl.gz"])
-    with pytest.raises(MinlmError, match=r'a\.jsonl, line 1: .* under "body" \(see --text_field\)'):
+    with pytest.raises(MinlmError, match=r"a\.jsonl, line 1: there is no 'body', .*--text_field"):
         collect(["a.jsonl"], ["v.jsonl.gz"], text_field="body")
 
 

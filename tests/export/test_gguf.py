@@ -115,7 +115,7 @@ def test_what_cannot_be_exported(trained, ours, tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(SystemExit):
         export_script.main([*flags(trained, tmp_path / "a"), "--format", "gguf"])
-    assert "pip install -e .[gguf]" in capfd.readouterr().err
+    assert "pip install 'minlm[gguf]'" in capfd.readouterr().err
 
 
 # --- llama.cpp itself -------------------------------------------------------------------------------------------------

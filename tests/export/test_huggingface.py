@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from minlm.atomic import atomic_folder
 from minlm.errors import MinlmError
 from minlm.export.huggingface import FILES, export
-from minlm.export.model_card import FIGURES, SOURCES, model_card
+from minlm.export.model_card import FIGURES
 from minlm.generation.batched import Request, generate_batch
 from minlm.scripts import export as export_script
 from minlm.tokenization import BPETokenizer
@@ -131,16 +131,6 @@ def test_the_model_card(exported):
         "| d_model | 64 |", "| steps | 1,234 |", "| lr_max | 0.001 |", "public domain",
     ):  # fmt: skip
         assert part in card
-
-
-def test_model_cards_of_other_texts():
-    model, info = TransformerLM(8, 8, 8, 1, 1, 8), {"iteration": 1, "training": {}}
-    cards = [
-        model_card(model, info, None, source, share) for source in (None, "another", *SOURCES) for share in (0.0, 0.4)
-    ]
-    assert len(set(cards)) == 12
-    assert sum("40% of the words from ancient works" in card for card in cards) == 6
-    assert all("The validation loss is not stated." in card and "## Licenses" in card for card in cards)
 
 
 def test_an_earlier_export_is_replaced_and_the_bytes_repeat(trained, exported, tmp_path):

@@ -103,7 +103,7 @@ def test_tinystories_preset_has_no_ancients_and_the_known_urls():
 def test_presets_set_every_value_that_the_quickstart_sets():
     """Nothing of the small run may shine through a preset."""
     quickstart = read("config.yaml")
-    for preset in ("tinystories", "ancients"):
+    for preset in ("tinystories", "ancients", "fineweb_edu"):
         config = read("config.yaml", f"workflow/presets/{preset}.yaml")
         for key, leaf in flatten(SCHEMA):
             section, *rest = key.split(".")

@@ -19,10 +19,17 @@ def test_only_the_chosen_source_counts():
     assert not set(used) & set(unused)
 
 
+def test_files_from_the_web_share_the_settings_of_local_ones():
+    used, unused = settings(corpus={"source": "urls", "urls": {"train": ["http://a.b/c.csv"]}})
+    assert {"corpus.urls.train", "corpus.files.text_field", "corpus.files.documents"} <= set(used)
+    assert {"corpus.files.train", "corpus.files.valid", "corpus.sample.valid_every"} <= set(unused)
+
+
 def test_ancient_books_count_if_they_have_a_share():
     used, unused = settings(corpus={"source": "tinystories"}, ancients={"share": 0.4})
     assert "ancients.languages" in used
-    assert {name.rpartition(".")[0] for name in unused} == {"corpus.sample", "corpus.files", "corpus.chat"}
+    sections = {"corpus.sample", "corpus.files", "corpus.chat", "corpus.urls"}
+    assert {name.rpartition(".")[0] for name in unused} == sections
 
 
 def test_settings_that_change_no_result_are_in_neither():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from minlm.errors import MinlmError
-from minlm.reports.plots import draw_plots, plt, read_metrics
+from minlm.reports.plots import draw_plots, plt, read_metrics, speeds
 from minlm.training.metrics import COLUMNS, write_metrics
 
 NAMES = ["loss_vs_iter.png", "loss_vs_time.png", "speed_vs_iter.png"]
@@ -31,7 +31,19 @@ def test_metrics_come_back(tmp_path):
     pd.testing.assert_frame_equal(table, pd.DataFrame(make_rows(3))[table.columns])
 
 
-@pytest.mark.parametrize("count", [1, 30])
+def test_speeds_are_the_tokens_and_seconds_between_validations():
+    rows = [
+        {"iter": 1, "tokens_seen": 10, "tokens_per_s": 1, "val_loss": None},  # 10 s
+        {"iter": 10, "tokens_seen": 100, "tokens_per_s": 9, "val_loss": 3.0},  # 10 s
+        {"iter": 20, "tokens_seen": 200, "tokens_per_s": 20, "val_loss": None},  # 5 s
+        {"iter": 30, "tokens_seen": 300, "tokens_per_s": 10, "val_loss": 2.5},  # 10 s
+    ]
+    found = speeds(pd.DataFrame(rows))
+    assert found["iter"].tolist() == [10, 30]
+    assert found["tokens_per_s"].tolist() == pytest.approx([100 / 20, 200 / 15])
+
+
+@pytest.mark.parametrize("count", [1, 30, 200])
 def test_three_pictures_the_same_bytes_each_time(tmp_path, count):
     paths = draw_plots(make_rows(count), tmp_path / "a")
     assert [path.name for path in paths] == NAMES

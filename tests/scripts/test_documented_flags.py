@@ -70,7 +70,7 @@ def run(folder, tmp_path, capfd):
 @pytest.mark.parametrize("program", [train_tokenizer, tokenize, train, generate])
 def test_no_flag_is_left_out(program):
     flags = {word for action in program.build_parser()._actions for word in action.option_strings} - {"-h", "--help"}
-    elsewhere = {"--log_to_wandb", "--wandb_project", "--wandb_run_name"}  # test_train_plot_scripts.py
+    elsewhere = {"--log_to", "--log_to_wandb", "--wandb_project", "--wandb_run_name"}  # test_train_plot_scripts.py
     elsewhere |= {"--chat", "--init_from"}  # serve/test_serve_chat.py, training/test_starting.py
     elsewhere |= {"--keep_checkpoints", "--keep_best"}  # training/test_extending.py
     assert flags - elsewhere <= {*SWITCHES, *re.findall(r"--\w+", Path(__file__).read_text(encoding="utf-8"))}

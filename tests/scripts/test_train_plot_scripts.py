@@ -165,7 +165,7 @@ def test_wandb_offline(folder, monkeypatch):
     monkeypatch.setattr(wandb.Run, "log", log_row)
     monkeypatch.setenv("WANDB_PROJECT", "")  # restored after the test
     monkeypatch.setenv("WANDB_NAME", "")
-    run("--log_to_wandb", "--wandb_project", "tries", "--wandb_run_name", "first")
+    run("--log_to_wandb", "--log_to", "csv", "wandb", "--wandb_project", "tries", "--wandb_run_name", "first")
     assert (os.environ["WANDB_PROJECT"], os.environ["WANDB_NAME"]) == ("tries", "first")
     assert wandb.run is None  # finished
     assert [values["iter"] for values, _ in logged] == [1, 2, 4, 8, 10, 20]
@@ -178,7 +178,7 @@ def test_wandb_offline(folder, monkeypatch):
 def test_wandb_missing_is_said_before_anything_else(folder, capfd, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     run("--log_to_wandb", "--train_tokens", "nothing.npy", status=1)
-    assert "pip install -e .[viz]" in capfd.readouterr().err
+    assert "pip install 'minlm[viz]'" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("program", [train, plot])

@@ -11,6 +11,7 @@ from small_runs import MODEL, TOKENIZER, make_settings, run
 from minlm.errors import MinlmError
 from minlm.fast.transformer.compiling import LanguageModelLoss
 from minlm.training.evaluation import validation_loss
+from minlm.training.metrics import loss_since_validation
 from minlm.training.tokens import open_tokens
 from minlm.training.trainer import Trainer
 from minlm.transformer import AdamW, TransformerLM, cross_entropy_loss, get_lr_linear_schedule, gradient_clipping
@@ -21,7 +22,7 @@ from minlm.transformer.init import look_back
 
 def test_it_learns_and_the_rows_say_what_happened(folder):
     rows = run(folder, tokenizer=TOKENIZER)
-    assert [row["iter"] for row in rows] == [1, 2, 4, 8, 15, 30, 40]
+    assert [row["iter"] for row in rows] == [1, 2, 4, 8, 10, 15, 20, 30, 40]
     assert [row["iter"] for row in rows if row["val_loss"] is not None] == [15, 30, 40]
     assert [row["tokens_seen"] for row in rows] == [row["iter"] * 32 for row in rows]
     assert rows[-1]["val_loss"] < 1.5 < math.log(16) < rows[0]["train_loss"] + 1
@@ -57,6 +58,8 @@ def test_the_loop_is_the_textbook_loop(folder):
     steps = [0, *(row["iter"] for row in rows)]
     means = [torch.stack(losses[first:last]).mean().item() for first, last in pairwise(steps)]
     assert [row["train_loss"] for row in rows] == pytest.approx(means, rel=1e-4)
+    assert loss_since_validation(rows) == pytest.approx(torch.stack(losses[30:]).mean().item(), rel=1e-4)
+    assert loss_since_validation(rows[:6]) == pytest.approx(torch.stack(losses[:15]).mean().item(), rel=1e-4)
     for name, tensor in load_model(folder / "model.pt")[0].state_dict().items():
         torch.testing.assert_close(tensor, model.state_dict()[name], rtol=1e-4, atol=1e-5)
 

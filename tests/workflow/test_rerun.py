@@ -59,7 +59,7 @@ def test_settings_that_change_no_result_re_run_nothing(finished):
     assert finished.stale(
         "--cores=1", "--printshellcmds", "--keep-going", "--config",
         "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
-        "save_interval: 77, log_to_wandb: true}", "ancients={request_delay: 7, max_books: 7}",
+        "save_interval: 77, log_to_wandb: true, log_to: [tensorboard]}", "ancients={request_delay: 7, max_books: 7}",
         "corpus={sample: {valid_every: 7}}",
     ) == {}  # fmt: skip
 

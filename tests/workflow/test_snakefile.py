@@ -8,7 +8,7 @@ from checkout import ROOT, snakemake
 
 EXECUTION = (  # settings that re-run nothing
     "training={device: cpu, devices: 2, compile: 'off', grad_accum_steps: 2, gradient_checkpointing: true, "
-    "save_interval: 77, log_to_wandb: true}"
+    "save_interval: 77, log_to_wandb: true, log_to: [tensorboard]}"
 )
 
 
@@ -36,6 +36,7 @@ def test_settings_that_re_run_nothing_reach_the_commands_and_jobs_can_be_grouped
         "gradient_checkpointing=true",
         "save_interval=77",
         "log_to_wandb=true",
+        "log_to=tensorboard",
     ):
         assert f" --{flag} " in commands["train"]
     for name in ("train", "evaluate", "sample"):
@@ -59,14 +60,14 @@ def test_every_rule_has_log_benchmark_message_resources_and_one_script():
             assert (ROOT / f"minlm/scripts/{script}.py").is_file()
 
 
-@pytest.mark.parametrize("preset", ["tinystories", "ancients"])
+@pytest.mark.parametrize("preset", ["tinystories", "ancients", "fineweb_edu"])
 def test_presets_plan(preset, tmp_path):
     _, output = snakemake(
         "-n", "results/samples.txt", "--cores", "2", "-s", str(ROOT / "Snakefile"), "--directory", str(tmp_path),
         "--configfile", str(ROOT / "config.yaml"), str(ROOT / f"workflow/presets/{preset}.yaml"),
     )  # fmt: skip
     rules = set(re.findall(r"^(\w+) +\d+$", output, re.M))
-    assert {"download_tinystories", "mix", "train", "sample"} <= rules
+    assert {"download_url" if preset == "fineweb_edu" else "download_tinystories", "mix", "train", "sample"} <= rules
     assert ({"catalog", "selection", "build_ancients"} <= rules) == (preset == "ancients")
 
 

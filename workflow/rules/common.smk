@@ -1,5 +1,6 @@
 """The configuration, and what several rule files use. Imports nothing heavy, because each call of `snakemake` runs it."""
 
+import json
 import os
 import sys
 
@@ -7,6 +8,7 @@ sys.path.insert(0, workflow.basedir)
 
 from minlm.errors import MinlmError
 from minlm.finished import forget
+from minlm.pipeline.addresses import downloads
 from minlm.pipeline.config import resolve
 from minlm.pipeline.experiments import MAIN, differences, runs
 from minlm.pipeline.rules import (
@@ -33,7 +35,7 @@ from minlm.pipeline.settings import load_schema
 from minlm.pipeline.stages import replicates
 from minlm.pipeline.terminal import take_over
 from minlm.pipeline.threads import limit_cores, shared_threads
-from minlm.pipeline.used import text_settings, unused_settings
+from minlm.pipeline.used import recipe, text_settings, unused_settings
 from minlm.process import become_owner
 
 TERMINAL = take_over(workflow, logger)

@@ -1,4 +1,4 @@
-# The corpus: text from one of three sources, and the mix that the tokenizer and the model see.
+# The corpus: text from one of four sources, and the mix that the tokenizer and the model see.
 
 
 rule sample_corpus:
@@ -46,22 +46,52 @@ rule download_tinystories:
         "job python -m minlm.scripts.download {params.flags} --output {output:q} --log_file {log:q}"
 
 
+URLS = {split: downloads(CORPUS["urls"][split]) for split in ("train", "valid")}
+DOWNLOADS = URLS["train"] | URLS["valid"]
+
+
+rule download_url:
+    output:
+        "{path}",
+    log:
+        "logs/{path}.log",
+    wildcard_constraints:
+        path=any_of(DOWNLOADS),
+    cache: CACHE
+    conda:
+        "../../envs/minlm.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        flags=lambda wildcards: flags(DOWNLOADS[wildcards.path]),
+    message:
+        "Downloading {params.flags}."
+    shell:
+        "job python -m minlm.scripts.download {params.flags} --output {output:q} --log_file {log:q}"
+
+
 # Snakemake takes {a} in a file's name for a wildcard, so `params` track changes of such files.
-FILES = {split: expand_globs(CORPUS["files"][split]) for split in ("train", "valid")}
-INPUT = {split: [path for path in paths if "{" not in path] for split, paths in FILES.items()}
-BRACES = [path for paths in FILES.values() for path in paths if "{" in path]
+FILES = {
+    "files": {split: expand_globs(CORPUS["files"][split]) for split in ("train", "valid")},
+    "urls": {split: list(paths) for split, paths in URLS.items()},
+}
+BRACES = [path for paths in FILES["files"].values() for path in paths if "{" in path]
 
 
 rule collect_files:
     input:
-        **INPUT,
+        train=lambda wildcards: [path for path in FILES[wildcards.source]["train"] if path not in BRACES],
+        valid=lambda wildcards: [path for path in FILES[wildcards.source]["valid"] if path not in BRACES],
     output:
-        train="data/files/train.txt",
-        valid="data/files/valid.txt",
+        train="data/{source}/train.txt",
+        valid="data/{source}/valid.txt",
     log:
-        "logs/collect_files.log",
+        "logs/collect_{source}.log",
     benchmark:
-        "logs/benchmarks/collect_files.tsv"
+        "logs/benchmarks/collect_{source}.tsv"
+    wildcard_constraints:
+        source=any_of(FILES),
     conda:
         "../../envs/minlm.yaml"
     resources:
@@ -69,11 +99,13 @@ rule collect_files:
         runtime=60,
     params:
         flags=RUNS.settings("corpus.files", "valid_fraction", "documents", "text_field"),
-        files=lambda wildcards: flags(FILES),
-        changed=lambda wildcards: [f"{path} {os.stat(path).st_mtime_ns}" for path in BRACES],
+        files=lambda wildcards: flags(FILES[wildcards.source]),
+        changed=lambda wildcards: [
+            f"{path} {os.stat(path).st_mtime_ns}" for path in BRACES if wildcards.source == "files"
+        ],
         seed=CORPUS["seed"],
     message:
-        "Collecting your text files."
+        "Collecting the text of your files."
     shell:
         "job python -m minlm.scripts.collect_files {params.files} {params.flags}"
         " --seed {params.seed} --output_train {output.train:q} --output_valid {output.valid:q} --log_file {log:q}"

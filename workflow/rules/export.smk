@@ -7,6 +7,9 @@ rule export:
         vocab="data/tokenizer/vocab.json",
         merges="data/tokenizer/merges.txt",
         evaluation="<results>/evaluation.json",
+        replicates=[
+            f"<results>/{run}evaluation.json" for run, first in replicates(RUNS).items() if first == MAIN != run
+        ],
     output:
         weights="<results>/export/model.safetensors",
         config="<results>/export/config.json",
@@ -26,12 +29,14 @@ rule export:
     params:
         source=config["corpus"]["source"],
         share=config["ancients"]["share"],
+        recipe=lambda wildcards: flags({"recipe": json.dumps(recipe(config))}),
     message:
         "Exporting the model to {output.weights}."
     shell:
         "job python -m minlm.scripts.export --checkpoint {input.model:q} --vocab_path {input.vocab:q}"
         " --merges_path {input.merges:q} --evaluation {input.evaluation:q} --corpus_source {params.source}"
-        ' --ancients_share {params.share} --output "$(dirname {output.weights:q})" --log_file {log:q}'
+        " --ancients_share {params.share} {params.recipe} --replicates {input.replicates:q}"
+        ' --output "$(dirname {output.weights:q})" --log_file {log:q}'
 
 
 rule export_gguf:
