@@ -46,7 +46,7 @@ def test_a_crash_goes_back_to_the_last_saved_state(folder, monkeypatch, caplog):
         run(folder, "broken.pt")
     saved = load_tensors(folder / ".broken.pt.in_progress/checkpoint.pt")
     assert saved["iteration"] == 20
-    assert (folder / ".broken.pt.in_progress/metrics.csv").read_text().count("\n") == 1 + 5
+    assert (folder / ".broken.pt.in_progress/metrics.csv").read_text().count("\n") == 1 + 6
     with caplog.at_level("INFO", logger="minlm"):
         run(folder, "broken.pt")
     assert "continuing an interrupted run at step 20" in caplog.text
