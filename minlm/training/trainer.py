@@ -29,11 +29,9 @@ from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
 from minlm.training.signals import Interrupted, StopSignals
 from minlm.training.state import RunState
+from minlm.training.timetable import ROW_INTERVAL, Timetable
 from minlm.transformer.checks import spoiled_weight
-from minlm.transformer.classic import decay_start
 from minlm.transformer.data import Tokens
-
-READ_LOSSES_EVERY = 10  # steps; each time waits for the device
 
 
 class Trainer:
@@ -72,6 +70,7 @@ class Trainer:
         self.keep: Callable[[str], None] = lambda name: None  # called with "best" or the number of a step
         self.context_length: int = model_config["context_length"]
         self.steps = settings.steps(self.context_length)
+        self.due = Timetable(settings, self.steps)
         self.parts = settings.grad_accum_steps * self.processes.count  # equal parts of a batch
         if settings.batch_size % self.parts:
             raise MinlmError(
@@ -133,18 +132,18 @@ class Trainer:
         with StopSignals() as signals, Progress(self.steps, "training", "steps", self.step) as progress:
             try:
                 while True:
-                    if self.row_is_due():
+                    if self.due.row(self.step) and not (self.rows and self.rows[-1]["iter"] == self.step):
                         self.add_row(signals)
                     if self.step == self.steps:
                         self.check_weights()
                         return self.rows
                     self.train_step()
                     self.stop_together(signals)
-                    if self.step % READ_LOSSES_EVERY == 0:
+                    if self.step % ROW_INTERVAL == 0:
                         note = f"loss {self.read_losses():.3f}, {self.tokens_per_second():,.0f} tokens/s"
                     if self.step in self.settings.keep_checkpoints:
                         self.keep(str(self.step))
-                    if self.save_is_due():
+                    if self.due.save(self.step):
                         self.save()
                     progress.update(1, note)
             except Interrupted:
@@ -159,7 +158,7 @@ class Trainer:
     def train_step(self) -> None:
         """One batch, one update. Nothing here waits for the device."""
         settings = self.settings
-        lr = self.learning_rate(self.step)
+        lr = self.due.learning_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self.loss is None:
@@ -184,13 +183,6 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.unread.append(torch.stack((loss, grad_norm)))
         self.step += 1
-
-    def learning_rate(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up, then the chosen curve, which ends with the run."""
-        settings = self.settings
-        return forms.SCHEDULES[settings.schedule](
-            step, settings.lr_max, settings.lr_min, settings.warmup_iters, self.steps
-        )
 
     def read_losses(self) -> float:
         """Read the losses that are still on the device; return their mean (NaN if there are none).
@@ -224,34 +216,13 @@ class Trainer:
             "max_grad_norm."
         )
 
-    def save_is_due(self) -> bool:
-        """Whether the state is saved after this step: now and then, and for a longer run when the decay begins."""
-        settings = self.settings
-        if settings.schedule == "wsd" and self.step == decay_start(settings.warmup_iters, self.steps):
-            return True
-        return self.step % settings.save_interval == 0 and self.step < self.steps
-
-    def row_is_due(self) -> bool:
-        """Whether a row of metrics is due at this step and not there yet."""
-        if self.step == 0 or (self.rows and self.rows[-1]["iter"] == self.step):
-            return False
-        return self.step % READ_LOSSES_EVERY == 0 or self.validation_is_due() or self.is_early()
-
-    def validation_is_due(self) -> bool:
-        """Whether the row of this step has a validation loss."""
-        return self.step % self.settings.eval_interval == 0 or self.step == self.steps
-
-    def is_early(self) -> bool:
-        """Whether this is step 1, 2, 4 or 8: most of the loss is lost there."""
-        return self.step < READ_LOSSES_EVERY and self.step.bit_count() == 1
-
     def add_row(self, signals: StopSignals) -> None:
         """Add a row to the metrics, with a validation if it is due."""
         self.read_losses()
         row: Row = {
             "timestamp": now(),
             "iter": self.step,
-            "lr": self.learning_rate(self.step - 1),
+            "lr": self.due.learning_rate(self.step - 1),
             "train_loss": self.loss_sum / self.steps_since_row(),
             "val_loss": None,
             "elapsed_s": 0.0,
@@ -260,13 +231,13 @@ class Trainer:
             "grad_norm": self.grad_norm,
             "val_bits_per_byte": None,
         }
-        if self.validation_is_due():
+        if self.due.validation(self.step):
             row |= self.validate(signals)
         row["elapsed_s"] = round(self.elapsed(), 2)
         self.rows.append(row)
         for log_row in self.on_row:
             log_row(row)
-        if self.validation_is_due():
+        if self.due.validation(self.step):
             self.report_row(row)
             if self.settings.keep_best and row["val_loss"] <= min(r["val_loss"] for r in self.rows if r["val_loss"]):
                 self.keep("best")

@@ -18,7 +18,7 @@ from minlm.errors import MinlmError
 from minlm.generation.batched import Request, generate_batch
 from minlm.generation.samples_file import Setting
 from minlm.pipeline.config import resolve
-from minlm.pipeline.rules import NOT_FLAGS
+from minlm.pipeline.runs import NOT_FLAGS
 from minlm.pipeline.settings import defaults, flatten, load_schema
 from minlm.training.settings import TrainingSettings
 from minlm.transformer import TransformerLM

@@ -13,7 +13,6 @@ from minlm.pipeline.config import resolve
 from minlm.pipeline.experiments import MAIN, differences, runs
 from minlm.pipeline.rules import (
     JOB_FUNCTION,
-    Runs,
     any_of,
     cache_for_this_code,
     check_anchors,
@@ -31,6 +30,7 @@ from minlm.pipeline.rules import (
     unrecorded,
     use_this_python,
 )
+from minlm.pipeline.runs import Runs
 from minlm.pipeline.settings import load_schema
 from minlm.pipeline.stages import replicates
 from minlm.pipeline.terminal import take_over
