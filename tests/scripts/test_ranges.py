@@ -71,6 +71,7 @@ PROGRAMS = {
     "training.devices": [],
     "training.bigram_init": [],
     "training.init_from": [],
+    "training.use_checkpoint": [],
     "sampling.settings": [],
     **{key: ["train"] for key in LEAVES if key.startswith(("model.", "training.")) and key not in NOT_FLAGS},
 }

@@ -1,23 +1,23 @@
-"""The workflow with its files in an S3 bucket, of a server on this machine: `pytest -m slow`."""
+"""The workflow with its files in an S3 bucket, of a server on this machine: `pytest -m elsewhere`."""
 
 import re
 
 import pytest
 
-boto3 = pytest.importorskip("boto3")
-moto_server = pytest.importorskip("moto.server", reason="needs pip install 'moto[server]'")
-pytest.importorskip("snakemake_storage_plugin_s3", reason="needs pip install 'minlm[kubernetes]'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.elsewhere  # pip install 'moto[server]' 'minlm[kubernetes]'
 
 
 @pytest.fixture
 def bucket(monkeypatch):
     """A bucket and the address of its server, with the keys in the environment."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "key")
         monkeypatch.setenv(name.replace("AWS", "SNAKEMAKE_STORAGE_S3").replace("ACCESS_KEY_ID", "ACCESS_KEY"), "key")
     monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_SECRET_KEY", "key")
-    server = moto_server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     address = "http://{}:{}".format(*server.get_host_and_port())
     made = boto3.resource("s3", endpoint_url=address, region_name="us-east-1").Bucket("minlm")
