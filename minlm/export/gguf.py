@@ -3,6 +3,7 @@
 The architecture is llama.cpp's "llama", whose RoPE rotates the pairs (2i, 2i+1) as ours does, so no row moves.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from minlm.errors import MinlmError
 from minlm.export.llama import llama_config, llama_name
 from minlm.generation.samples_file import end_of_text
 from minlm.tokenization import BPETokenizer
-from minlm.tokenization.pretokenize import GPT2_PATTERN
+from minlm.tokenization.chat import END_OF_TURN, TEMPLATE, has_chat_tokens
 from minlm.tokenization.vocabulary_files import spell
 from minlm.transformer.model import TransformerLM
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 FILES = ("model.gguf", "Modelfile")
 TYPES = {"F32": "ALL_F32", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0"}  # of the matrices → `LlamaFileType` of the file
-PRE_TOKENIZERS = {GPT2_PATTERN: "gpt-2"}  # llama.cpp has no patterns in its files, only names of those that it knows
+PRE_TOKENIZERS = {"gpt2": "gpt-2"}  # llama.cpp has no patterns in its files, only names of those that it knows
+GENERATION = re.compile(r"{% (end)?generation %}")  # transformers' own marks in a template
 # Without a template, Ollama would wrap a prompt in the format of some chat model.
 MODELFILE = """FROM ./model.gguf
 TEMPLATE {{{{ .Prompt }}}}
@@ -109,7 +111,7 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: BPETokenizer) -> None:
         tokens.append(token)
         types.append(type)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_pre_tokenizer(GPT2_PATTERN))
+    writer.add_tokenizer_pre(_pre_tokenizer(tokenizer.pattern))
     writer.add_token_list(tokens)
     writer.add_token_types(types)
     writer.add_token_merges([f"{spell(first)} {spell(second)}" for first, second in tokenizer.merges])
@@ -119,6 +121,9 @@ def _add_tokenizer(writer: "GGUFWriter", tokenizer: BPETokenizer) -> None:
     writer.add_pad_token_id(end)
     writer.add_add_bos_token(False)
     writer.add_add_space_prefix(False)
+    if has_chat_tokens(tokenizer):
+        writer.add_eot_token_id(tokenizer.encode(END_OF_TURN)[0])
+        writer.add_chat_template(GENERATION.sub("", TEMPLATE))
 
 
 def _pre_tokenizer(pattern: str) -> str:
