@@ -61,6 +61,8 @@ def model_card(
     # No autoescape: Markdown needs none.
     return Template(template, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True).render(
         text=text,
+        start=info["training"].get("init_from"),
+        is_chat=corpus_source == "chat",
         license=(recipe or {}).get("corpus", {}).get("license") or license,
         ancients_share=ancients_share,
         evaluation=evaluation,

@@ -8,6 +8,7 @@ from minlm.pipeline.settings import flatten, load_schema, rerun_nothing
 
 TEXT_SECTIONS = ("corpus", "ancients", "tokenizer")  # model.pt and samples.txt state the settings of the others
 RECIPE = ("corpus.", "ancients.", "tokenizer.", "model.", "training.")
+CHECKPOINT = {f"training.{name}" for name in ("keep_checkpoints", "keep_best", "use_checkpoint")}
 OF_FILES = {f"corpus.files.{name}" for name in ("valid_fraction", "documents", "text_field")}  # local or downloaded
 
 
@@ -25,9 +26,10 @@ def unused_settings(config: Config) -> list[str]:
 def recipe(config: Config) -> Config:
     """The settings that this run's model depends on, as a configuration that makes it again."""
     found: Config = {}
+    irrelevant = rerun_nothing() - (CHECKPOINT if config["training"]["use_checkpoint"] != "last" else set())
     for key, _ in flatten(load_schema()):
         *sections, name = key.split(".")
-        if key.startswith(RECIPE) and key not in rerun_nothing() and _is_used(config, key):
+        if key.startswith(RECIPE) and key not in irrelevant and _is_used(config, key):
             place = found
             for part in sections:
                 place = place.setdefault(part, {})

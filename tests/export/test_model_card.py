@@ -24,6 +24,16 @@ def test_the_recipe_in_a_card_is_the_configuration():
     assert f"With minlm {importlib.metadata.version('minlm')}" in card
 
 
+def test_a_model_that_is_not_the_last_or_not_from_scratch_says_so():
+    config = resolve({"training": {"keep_best": True, "use_checkpoint": "best"}}, load_schema())
+    assert recipe(config)["training"].items() >= {"use_checkpoint": "best", "keep_best": True}.items()
+    assert "keep_best" not in recipe(resolve({}, load_schema()))["training"]
+    info = {"iteration": 1, "training": {"init_from": "results/base/model.pt"}}
+    card = model_card(TransformerLM(8, 8, 8, 1, 1, 8), info, None, "chat")
+    assert "Trained from the weights of `results/base/model.pt` on the conversations" in card
+    assert "It answers as these conversations do." in card
+
+
 def test_figures_of_several_seeds_have_their_noise():
     model, info = TransformerLM(8, 8, 8, 1, 1, 8), {"iteration": 1, "training": {}}
     runs = [{"nats_per_token": 1.0, "perplexity": 2.7, "bits_per_byte": figure} for figure in (1.2, 1.25, 1.24)]
@@ -38,6 +48,6 @@ def test_model_cards_of_other_texts():
     cards = [
         model_card(model, info, None, source, share) for source in (None, "another", *SOURCES) for share in (0.0, 0.4)
     ]
-    assert len(set(cards)) == 12
-    assert sum("40% of the words from ancient works" in card for card in cards) == 6
+    assert len(set(cards)) == 14
+    assert sum("40% of the words from ancient works" in card for card in cards) == 7
     assert all("The validation loss is not stated." in card and "## Licenses" in card for card in cards)
