@@ -136,7 +136,7 @@ def _read_files(paths: Sequence[Path], documents: str, text_field: str, problems
 
 def open_compressed(path: Path) -> Any:
     """Open a file, plain or compressed as its name says, for reading bytes."""
-    opener: Any = {".gz": gzip.open, ".zst": zstandard.open}.get(path.suffix, open)
+    opener: Any = {".gz": gzip.open, ".zst": zstandard.open}.get(path.suffix.lower(), open)
     return opener(path, "rb")
 
 

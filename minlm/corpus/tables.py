@@ -5,6 +5,7 @@ text, None, a number. It holds a few rows in memory, never a file.
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ def reader_of(path: Path) -> Callable[[BinaryIO, Path, str], Iterator[Any]] | No
     Raises:
         MinlmError: a compressed file of a format that is not read from front to back.
     """
+    path = Path(str(path).lower())
     packed = path.suffix in (".gz", ".zst")
     suffix = path.with_suffix("").suffix if packed else path.suffix
     if packed and suffix in (".parquet", ".arrow"):
@@ -52,9 +54,8 @@ def _json_lines(file: BinaryIO, path: Path, column: str) -> Iterator[Any]:
 
 def _json(file: BinaryIO, path: Path, column: str) -> Iterator[Any]:
     """A JSON array of objects. Many files named .json have one object a line instead."""
-    is_array = file.read(1000).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
-    file.seek(0)
-    if not is_array:
+    file = io.BufferedReader(file)  # type: ignore[type-var]  # not all compressed files can go back
+    if not file.peek(1000)[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
         yield from _json_lines(file, path, column)
         return
     for number, value in enumerate(_elements(file, path, column), start=1):
@@ -82,6 +83,8 @@ def _elements(file: BinaryIO, path: Path, column: str) -> Iterator[Any]:
             text, place, ended = "".join(pieces), 0, size <= rest
             check_length(len(text), path, "an element")
         elif value is END:
+            if text[end:].strip() or any(block.strip() for block in blocks):
+                raise MinlmError(f"{path}: there is more after the end of the JSON array. Put one array into each file")
             return
         else:
             yield value

@@ -195,14 +195,15 @@ class Batch:
 
     def _read(self) -> Tensor:
         """Read the newest tokens and the prompts of new texts; return the logits (rows, vocab) of what comes next."""
-        logits = []
-        if known := len(self._unread):
+        logits, known = [], len(self._unread)
+        new = self.texts[known:]
+        if new:  # first: if it fails, nothing has changed for the others
+            cache, first = _prefill(self.model, [text.ids[-self.model.config["context_length"] :] for text in new])
+        if known:
             _make_room(self.model, self._cache, self.texts[:known])
             logits.append(self.model(self._unread.unsqueeze(1), self._cache)[:, -1])
             self._cache.lengths += 1
-        if new := self.texts[known:]:
-            windows = [text.ids[-self.model.config["context_length"] :] for text in new]
-            cache, first = _prefill(self.model, windows)
+        if new:
             logits.append(first)
             if known:
                 self._cache.append(cache)

@@ -55,6 +55,7 @@ class SharedModel:
             for text in texts:
                 text.ended = True
                 self._drawn.pop(text, None)
+            self._joining = [text for text in self._joining if not text.ended]
             if not self._busy:
                 self._batch.remove_ended()
 
@@ -106,9 +107,13 @@ class SharedModel:
 
     def _step(self) -> None:
         with self._changed:
-            self._batch.add(self._joining)
-            self._joining = []
-        texts, drawn, logits = self._batch.step()
+            joining, self._joining = self._joining, []
+            self._batch.add(joining)
+        try:
+            texts, drawn, logits = self._batch.step()
+        except Exception:
+            self.end(joining)  # a prompt may have been too much for the memory
+            raise
         described = describe(drawn, logits, NUM_ALTERNATIVES)
         with self._changed:
             for text, token in zip(texts, described, strict=True):

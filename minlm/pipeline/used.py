@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from minlm.pipeline.config import Config
 from minlm.pipeline.settings import flatten, load_schema, rerun_nothing
@@ -33,8 +34,20 @@ def recipe(config: Config) -> Config:
             place = found
             for part in sections:
                 place = place.setdefault(part, {})
-            place[name] = _value(config, key)
+            place[name] = _public(_value(config, key))
     return found
+
+
+def _public(value: Any) -> Any:
+    """A value without what is secret in an address: a name and password before the host, and a query."""
+    if isinstance(value, list):
+        return [_public(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _public(item) for key, item in value.items()}
+    if isinstance(value, str) and value.startswith(("http://", "https://")):
+        address = urlsplit(value)
+        return urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+    return value
 
 
 def _text_keys() -> Iterator[str]:

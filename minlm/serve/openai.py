@@ -26,6 +26,7 @@ from minlm.tokenization.chat import END_OF_TURN, check_messages, encode_prompt
 
 MODEL = "minlm"  # its name in the protocol
 MAX_TEXTS = 16  # of one request
+LONGEST_STOP = 200  # characters
 CHAT_TOKENS = 256  # of an answer, if the request does not say
 RANGES: dict[str, Schema] = {
     "model": {"enum": [MODEL]},
@@ -86,8 +87,8 @@ def parse(body: bytes, tokenizer: BPETokenizer, chat: bool = False) -> Completio
         values.pop(name, None)
     stop = values.pop("stop", [])
     stop = [stop] if isinstance(stop, str) else stop
-    if len(stop) > 4 or not all(isinstance(text, str) and text for text in stop):
-        raise MinlmError("stop must be a text or up to 4 texts, none of them empty.")
+    if len(stop) > 4 or not all(isinstance(text, str) and 0 < len(text) <= LONGEST_STOP for text in stop):
+        raise MinlmError(f"stop must be a text or up to 4 texts of 1 to {LONGEST_STOP} characters.")
     if chat:
         most = values.pop("max_completion_tokens", CHAT_TOKENS)
         values = {"max_tokens": most, **values, "chat": True}
@@ -245,7 +246,7 @@ class _Choice:
         begun = (
             length
             for stop in self.completion.stop
-            for length in range(1, len(stop))
+            for length in range(1, min(len(stop), len(self.held) + 1))
             if self.held.endswith(stop[:length])
         )
         return self._part(len(self.held) - max(begun, default=0))

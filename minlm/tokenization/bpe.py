@@ -1,6 +1,7 @@
 """The public class: a vocabulary and its merges, with everything that can be done with them."""
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,7 @@ class BPETokenizer:
         check_backend(backend)
         self.backend = backend
         self._encoder: Any = None
+        self._encoding = threading.Lock()
         self._encoder_backend = ""
         self._num_bytes = 0  # encoded so far
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
@@ -141,12 +143,13 @@ class BPETokenizer:
             content = text.encode()
         except UnicodeEncodeError as error:
             raise MinlmError(f"the text has half of a surrogate pair ({error}), which is not a character") from error
-        self._num_bytes += len(content)
-        if self._encoder_backend != "numba":  # "auto" starts in plain Python and changes when much has been encoded
-            backend = choose_backend(self.backend, self._num_bytes, self.pattern)
-            if backend != self._encoder_backend:
-                self._encoder, self._encoder_backend = self.new_encoder(backend), backend
-        return self._encoder.encode(content).tolist()
+        with self._encoding:  # an encoder has buffers of its own
+            self._num_bytes += len(content)
+            if self._encoder_backend != "numba":  # "auto" starts in plain Python and changes when much has been encoded
+                backend = choose_backend(self.backend, self._num_bytes, self.pattern)
+                if backend != self._encoder_backend:
+                    self._encoder, self._encoder_backend = self.new_encoder(backend), backend
+            return self._encoder.encode(content).tolist()
 
     def encode_ordinary(self, text: str) -> list[int]:
         """The ids of a text in which what looks like a special token is ordinary text; raises as `encode` does."""

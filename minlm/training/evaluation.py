@@ -67,7 +67,7 @@ def validation_loss(
 
 def sample_starts(dataset: Tokens, context_length: int, most: int | None) -> np.ndarray | None:
     """Where the windows of a sample with `most` targets begin, spread evenly; None if the whole data set is read."""
-    if most is None or len(dataset) - 1 <= most or isinstance(dataset, Conversations):
+    if most is None or len(dataset) - 1 <= max(most, context_length) or isinstance(dataset, Conversations):
         return None
     windows = (len(dataset) - 1) // context_length
     kept = min(windows, max(1, most // context_length))

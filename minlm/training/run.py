@@ -22,7 +22,7 @@ from minlm.training.bigram_file import load_bigram
 from minlm.training.conversations import open_conversations
 from minlm.training.evaluation import text_bytes
 from minlm.training.forecast import announce
-from minlm.training.loggers import LOGGERS, require_loggers
+from minlm.training.loggers import logger, require_loggers
 from minlm.training.metrics import Row, write_metrics
 from minlm.training.processes import Processes
 from minlm.training.settings import TrainingSettings
@@ -164,7 +164,7 @@ def train(
                 trainer = make_trainer()
         if processes.is_first:
             for name in loggers:
-                trainer.log_rows_to(stack.enter_context(LOGGERS[name](path.parent, stated)))
+                trainer.log_rows_to(stack.enter_context(logger(name, path, stated)))
 
         def save_to(place: Path) -> None:
             computed = trainer.computation.record()

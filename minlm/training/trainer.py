@@ -5,6 +5,7 @@ or part of the saved state: weights, optimizer, the loss summed since the last r
 continued therefore gives the same bytes as an undisturbed one.
 """
 
+import json
 import math
 import signal
 import time
@@ -106,7 +107,8 @@ class Trainer:
                 expected = self.optimizer.first_state(weight)
                 if {name: values[name].shape for name in expected} != {name: v.shape for name, v in expected.items()}:
                     raise ValueError("the optimizer's state is of another shape")
-            self.step, self.rows = int(saved["iteration"]), list(saved["rows"])
+            rows = saved["rows"]  # a list in states of earlier versions
+            self.step, self.rows = int(saved["iteration"]), json.loads(rows) if isinstance(rows, str) else list(rows)
             if not (0 <= self.step <= self.steps and all(0 < row["iter"] <= self.step for row in self.rows)):
                 raise ValueError("its steps do not fit this run")
             self.elapsed_before, self.since_row_before = float(saved["elapsed_s"]), float(saved["since_row_s"])
@@ -282,7 +284,7 @@ class Trainer:
                 "computed": self.computation.record(),
                 "model_state_dict": self.model.state_dict(),
                 "optimizer_state_dict": self.optimizer.state_dict(),
-                "rows": self.rows,
+                "rows": json.dumps(self.rows),  # as one text: a pickle of many dicts takes seconds
                 "loss_sum": self.loss_sum,
                 "grad_norm": self.grad_norm,
                 "elapsed_s": self.elapsed(),

@@ -162,3 +162,19 @@ def test_elements_of_an_array_in_blocks_of_any_size(values, size, indent, ascii)
             return super().read(min(count, size))
 
     assert list(tables._elements(Slow(text), Path("a.json"), "body")) == values
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.json.zst", "A.JSON", "A.CSV", "A.Csv.GZ"])
+def test_packed_names_and_capitals(tmp_path, name):
+    data = table()
+    content = json.dumps(data.to_dict("records")) if ".json" in name.lower() else data.to_csv(index=False)
+    pack = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix.lower(), lambda content: content)
+    (tmp_path / name).write_bytes(pack(content.encode()))
+    assert read(tmp_path / name) == EXPECTED
+
+
+@pytest.mark.parametrize("rest", ['[{"body": "b"}]', "x", "]"])
+def test_nothing_may_follow_an_array(tmp_path, rest):
+    (tmp_path / "a.json").write_text(f'[{{"body": "a"}}]\n{rest}\n')
+    with pytest.raises(MinlmError, match="there is more after the end of the JSON array"):
+        read(tmp_path / "a.json")

@@ -2,7 +2,7 @@
 
 from minlm.pipeline.config import resolve
 from minlm.pipeline.settings import load_schema
-from minlm.pipeline.used import text_settings, unused_settings
+from minlm.pipeline.used import recipe, text_settings, unused_settings
 
 
 def settings(**config) -> tuple[dict[str, str], list[str]]:
@@ -35,3 +35,10 @@ def test_ancient_books_count_if_they_have_a_share():
 def test_settings_that_change_no_result_are_in_neither():
     used, unused = settings(ancients={"share": 0.4, "request_delay": 7})
     assert "ancients.request_delay" not in [*used, *unused]
+
+
+def test_secrets_in_addresses_stay_out_of_the_recipe():
+    secret, public = "https://bob:secret@example.org/a.csv?token=abc", "https://example.org/a.csv"
+    urls = {"train": [secret], "valid": [{"url": f"{secret}2"}]}
+    made = recipe(resolve({"corpus": {"source": "urls", "urls": urls}}, load_schema()))
+    assert made["corpus"]["urls"] == {"train": [public], "valid": [{"url": public}]}

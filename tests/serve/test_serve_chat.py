@@ -41,6 +41,7 @@ def chat_server(flags):
     made = Server("127.0.0.1", 0)
     thread = threading.Thread(target=made.serve, args=(model, tokenizer, "chat"))
     thread.start()
+    requests.get(f"{made.url}v1/models", timeout=20)  # it serves
     yield made
     made.shutdown()
     thread.join(20)

@@ -157,3 +157,8 @@ def test_compressors_read_a_sample_of_a_long_text(tmp_path, monkeypatch):
     result = evaluate(make_model(), make_tokens(50), TOKENIZER, tmp_path / "text")
     assert result["baseline_sample_bytes"] == 6 * 1024
     assert result["baseline"]["bz2_bits_per_byte"] == 8 * len(bz2.compress(sample)) / len(sample)
+
+
+def test_a_text_shorter_than_the_context_has_no_sample():
+    assert sample_starts(np.zeros(20), 32, 10) is None
+    assert num_targets(np.zeros(20), 32, 10) == 19

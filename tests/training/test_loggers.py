@@ -1,6 +1,7 @@
 """The rows of a run in TensorBoard's and trackio's own readers; Weights & Biases is in test_train_plot_scripts.py."""
 
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -41,7 +42,7 @@ def test_tensorboard_shows_the_rows_of_an_interrupted_run_once(folder, monkeypat
 
 def test_two_runs_side_by_side(folder):
     for name in ("a", "b"):
-        with LOGGERS["tensorboard"](folder / name, {"lr_max": 0.5}) as log_row:
+        with LOGGERS["tensorboard"](folder / name / "model.pt", {"lr_max": 0.5}) as log_row:
             log_row({"timestamp": "2026-01-02T03:04:05Z", "iter": 7, "train_loss": 2.5, "val_loss": None})
     for name in ("a", "b"):
         (point,) = scalars(folder / name)["train_loss"]
@@ -73,3 +74,38 @@ def test_a_missing_package_is_said_before_anything_else(folder, monkeypatch, nam
     (folder / "train.npy").unlink()
     with pytest.raises(MinlmError, match=rf"--log_to {name} needs .* pip install {install}".replace("[", r"\[")):
         run(folder, log_to=[name])
+
+
+def test_models_of_other_names_keep_their_events(folder):
+    run(folder, "a.pt", log_to=["tensorboard"])
+    run(folder, "b.pt", log_to=["tensorboard"])
+    assert len(list((folder / "tensorboard").iterdir())) == 2
+
+
+def broken(when):
+    @contextmanager
+    def logger(model, config):
+        if when == "at once":
+            raise RuntimeError("no key")
+
+        def log_row(row):
+            calls.append(row)
+            raise RuntimeError("disk full")
+
+        calls = []
+        yield log_row
+        assert len(calls) == 1
+
+    return logger
+
+
+def test_a_logger_that_fails(folder, monkeypatch, caplog):
+    """At the start it is an error; later, the training goes on without it."""
+    monkeypatch.setitem(LOGGERS, "trackio", broken("at once"))
+    monkeypatch.setattr("minlm.training.run.require_loggers", lambda names: None)
+    with pytest.raises(MinlmError, match="--log_to trackio: no key"):
+        run(folder, log_to=["trackio"])
+    monkeypatch.setitem(LOGGERS, "trackio", broken("later"))
+    with caplog.at_level("WARNING", logger="minlm"):
+        assert run(folder, log_to=["trackio"])[-1]["iter"] == 40
+    assert "going on without trackio, which does not work any more (disk full)" in caplog.text
