@@ -98,22 +98,28 @@ def lead(groups: Sequence[Group]) -> tuple[float, float | None]:
     return gap, math.sqrt(variance * sum(1 / len(group.runs) for group in groups[:2]))
 
 
-def verdict(groups: Sequence[Group]) -> tuple[str, bool]:
-    """What the figures of groups in order allow to say, and whether the first is the best.
+def verdict(groups: Sequence[Group]) -> tuple[str, Group | None]:
+    """What the figures of groups in order allow to say, and the group that is the best, if one is.
 
-    It is if it leads by more than twice the standard error. Groups with another validation text do not count.
+    It is if it leads by more than twice the standard error. Of several validation texts, the one of most groups counts.
     """
-    groups = [group for group in groups if group.runs[0].valid_bytes == groups[0].runs[0].valid_bytes]
-    first = f"{groups[0].name} has the fewest bits/byte, {groups[0].mean():.4f}"
-    if len(groups) == 1:
-        return first, True
-    gap, error = lead(groups)
-    first += f", {gap:.4f} fewer than {groups[1].name}"
+    texts = [group.runs[0].valid_bytes for group in groups]
+    most = max(texts, key=texts.count)
+    rivals = [group for group, text in zip(groups, texts, strict=True) if text == most]
+    first = f"{rivals[0].name} has the fewest bits/byte, {rivals[0].mean():.4f}"
+    if len(rivals) < len(groups):
+        first = f"Of {len(rivals)} runs with the same text, {first}"
+    if len(rivals) == 1:
+        return first, rivals[0] if len(groups) == 1 else None
+    gap, error = lead(rivals)
+    first += f", {gap:.4f} fewer than {rivals[1].name}"
     if error is None:
-        return f"{first}; with `seeds: [0, 1, 2]`, an experiment shows whether that is more than noise", False
+        return f"{first}; with `seeds: [0, 1, 2]`, an experiment shows whether that is more than noise", None
     is_best = gap > 2 * error
     words = "more than twice" if is_best else "not clear of"
-    return f"{first}, which is {words} the standard error of the difference, {error:.4f}", is_best
+    return f"{first}, which is {words} the standard error of the difference, {error:.4f}", rivals[
+        0
+    ] if is_best else None
 
 
 def read_run(folder: str | Path, settings: str = "", group: str = "") -> Run:
@@ -207,7 +213,7 @@ def write_comparison_page(path: str | Path, runs: Sequence[Run], transfers: Sequ
         transfers: rows about runs that started from another with another text, see `transfer`.
     """
     groups = grouped(runs)
-    sentence, is_best = verdict(groups)
+    sentence, best = verdict(groups)
     names = [name for name in COLUMNS if name not in ("settings", "group")]
     baseline = {name.removesuffix("_bits_per_byte"): value for name, value in groups[0].runs[0].baseline.items()}
     write_page(
@@ -215,7 +221,7 @@ def write_comparison_page(path: str | Path, runs: Sequence[Run], transfers: Sequ
         "comparison.html",
         title=f"Comparison of {len(runs)} runs",
         verdict=sentence,
-        best=0 if is_best else None,
+        best=None if best is None else groups.index(best),
         header=[name.replace("_per_", "/").replace("_", " ") for name in names],
         rows=[[(_title(group), group.runs[0].row["settings"]), *_format(group, names[1:])] for group in groups],
         baselines=", ".join(f"{name} {value:.3f}" for name, value in baseline.items()),

@@ -39,14 +39,17 @@ def test_the_standard_error_is_that_of_students_t_test():
     ],
 )
 def test_a_best_is_named_outside_of_the_noise_only(figures, words, is_best):
-    sentence, named = verdict(groups_of(**figures))
+    sentence, best = verdict(groups_of(**figures))
     assert words in sentence
-    assert named == is_best
+    assert (best is not None and best.name == "a") == is_best
 
 
 def test_runs_with_other_texts_are_no_rivals():
     runs = [make_run("a-0", 1.0, 100), make_run("b-0", 0.5, 200), make_run("c-0", 0.7, 200), make_run("c-1", 0.71, 200)]
-    assert "fewer than c" in verdict(grouped(runs))[0]
+    sentence, best = verdict(grouped(runs))
+    assert sentence.startswith("Of 2 runs with the same text, b has the fewest bits/byte, 0.5000, 0.2050 fewer than c")
+    assert best is not None
+    assert best.name == "b"
 
 
 def test_a_group_is_a_line_in_a_band():
