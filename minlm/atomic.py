@@ -130,8 +130,9 @@ def _replace_folder(new: Path, path: Path) -> None:
             try:
                 return os.replace(new, path)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or not path.is_dir():
-                    raise  # ENOTDIR with a folder: `path` is a link to one
+                # ENOTDIR: `path` is a link to a folder, or a file. Another writer may have moved it away by now.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or path.is_file():
+                    raise
             _remove(earlier)
             with suppress(FileNotFoundError):
                 os.replace(path, earlier)

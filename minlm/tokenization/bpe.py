@@ -31,6 +31,8 @@ from minlm.tokenization.vocabulary_files import (
     write_vocab,
 )
 
+_ENCODING = threading.Lock()
+
 
 class BPETokenizer:
     """Turns text into ids and back.
@@ -61,7 +63,6 @@ class BPETokenizer:
         check_backend(backend)
         self.backend = backend
         self._encoder: Any = None
-        self._encoding = threading.Lock()
         self._encoder_backend = ""
         self._num_bytes = 0  # encoded so far
         self.vocab, self.merges, self.special_tokens = dict(vocab), list(merges), list(special_tokens or [])
@@ -143,7 +144,7 @@ class BPETokenizer:
             content = text.encode()
         except UnicodeEncodeError as error:
             raise MinlmError(f"the text has half of a surrogate pair ({error}), which is not a character") from error
-        with self._encoding:  # an encoder has buffers of its own
+        with _ENCODING:  # an encoder has buffers of its own
             self._num_bytes += len(content)
             if self._encoder_backend != "numba":  # "auto" starts in plain Python and changes when much has been encoded
                 backend = choose_backend(self.backend, self._num_bytes, self.pattern)
