@@ -59,7 +59,7 @@ def atomic_folder(path: str | Path, names: Collection[str]) -> Iterator[Path]:
         MinlmError: `path` is a file, is a folder with other files, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
+    if path.is_file():
         raise MinlmError(f"cannot write {path}: it exists and is not a folder. Choose another name.")
     with suppress(FileNotFoundError, NotADirectoryError):
         if foreign := sorted({entry.name for entry in path.iterdir()} - set(names)):
@@ -128,7 +128,8 @@ def _replace_folder(new: Path, path: Path) -> None:
     try:
         while True:
             try:
-                return os.replace(new, path)
+                os.replace(new, path)
+                break
             except OSError as error:
                 # ENOTDIR: `path` is a link to a folder, or a file. Another writer may have moved it away by now.
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or path.is_file():
@@ -136,10 +137,11 @@ def _replace_folder(new: Path, path: Path) -> None:
             _remove(earlier)
             with suppress(FileNotFoundError):
                 os.replace(path, earlier)
-    finally:
-        if earlier.exists() and not path.exists():
+    except BaseException:
+        with suppress(OSError):  # another writer has been faster
             os.replace(earlier, path)
-        _remove(earlier)
+        raise
+    _remove(earlier)
 
 
 def check_writable(path: str | Path) -> None:
