@@ -181,14 +181,14 @@ def test_waiting_for_another(open_page, script):
 
 
 def test_errors_are_shown(page, server, monkeypatch):
-    server.queue.max_waiting = -1
+    server.queue.max_served = server.queue.max_waiting = 0
     press(page, "Write")
     page.get_by_role("alert").get_by_text("others are waiting already").wait_for()
     page.route("**/write", lambda route: route.abort())
     press(page, "Write")
     page.get_by_role("alert").get_by_text("Is nlm-serve still running?").wait_for()
     page.unroute("**/write")
-    server.queue.max_waiting = 1
+    server.queue.max_served = server.queue.max_waiting = 1
     monkeypatch.setattr(handler, "write_text", lambda *arguments: (event for event in SCRIPT[:3]))
     press(page, "Write")
     page.get_by_role("alert").get_by_text("Is nlm-serve still running?").wait_for()
